@@ -1,0 +1,41 @@
+"""Which store a URL names, and how it is shown: without its password."""
+
+from __future__ import annotations
+
+import re
+
+DATABASE_SCHEMES = ("postgresql", "postgres")
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+
+
+def redacted(url: str) -> str:
+    """The same URL with its password as `***`, wherever in the URL it is."""
+    # Greedy up to the last '@': a password with an unquoted '@' or '/' in it must not show either.
+    without = re.sub(r"(://[^:/@?]*):.*@", r"\1:***@", url)
+    return re.sub(r"((?:^|[?&\s])(?:ssl)?password\s*=\s*)[^&\s]*", r"\1***", without)
+
+
+def as_database_url(text: str) -> str:
+    """The URL as psycopg takes it (SQLAlchemy's `postgresql+psycopg://` too); ValueError, without the URL."""
+    return _checked(re.sub(r"^postgresql\+psycopg(_async)?:", "postgresql:", text.strip()), DATABASE_SCHEMES)
+
+
+def as_redis_url(text: str) -> str:
+    """The URL as redis takes it; ValueError, without the URL, for anything else."""
+    return _checked(text.strip(), REDIS_SCHEMES)
+
+
+def _checked(url: str, schemes: tuple[str, ...]) -> str:
+    scheme, colon, rest = url.partition("://")
+    shown = " or ".join(f"{name}://" for name in schemes)
+    if not colon or scheme not in schemes:
+        # What has no scheme may be a password, or a DSN with one in it.
+        given = (
+            f"{scheme}:// is not a scheme for it"
+            if colon and re.fullmatch("[a-z+]+", scheme)
+            else "not a URL"
+        )
+        raise ValueError(f"{given}: it begins with {shown}")
+    if not rest:
+        raise ValueError(f"nothing follows {scheme}://: write the host and the name too")
+    return url
