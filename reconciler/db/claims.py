@@ -1,0 +1,309 @@
+"""Occurrences that are decided and not finished: won, waiting, handed back, finished.
+
+Each public function is one statement and so one transaction. A claim belongs to whoever holds its token: a statement
+that names a token which is no longer there changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.errors import UniqueViolation
+from psycopg.types.json import Jsonb
+
+from reconciler.db.link import Link, Transaction
+from reconciler.occurrences import Skip
+
+# `not in` a CTE is hashed, where a join or `not exists` would be a nested loop by the planner's guess of its size.
+# The overlap rule is the unique index on owned exclusive claims; a retry in back-off holds no slot and is looked for
+# here. A name whose cursor, digest or pause is not what the runner saw moves nowhere and gets nothing.
+DECIDE = """
+with wanted as materialized (
+    select * from jsonb_to_recordset(%(moves)s) as m(name text, digest text, seen timestamptz, through timestamptz)
+), locked as (
+    select k.name, w.through, w.digest
+    from wanted w
+    join task_configs c on c.name = w.name and c.digest = w.digest
+    join task_cursors k on k.name = w.name and k.through = w.seen
+    where (c.spec ->> 'suspend') is distinct from 'true'
+      and not exists (
+        select from task_overrides o
+        where o.name = w.name and o.kind = 'pause' and o.ended_at is null
+          and (o.expires_at is null or o.expires_at > clock_timestamp()))
+    order by k.name
+    for update of k skip locked
+), moved as (
+    update task_cursors k set through = l.through from locked l where k.name = l.name returning k.name, l.digest
+), fires as materialized (
+    select f.*, m.digest
+    from jsonb_to_recordset(%(fires)s) as f(
+        name text, scheduled_for timestamptz, token uuid, queue text, priority int, trigger text, exclusive bool)
+    join moved m on m.name = f.name
+), busy as (
+    select f.name, min(c.scheduled_for) as scheduled_for
+    from fires f
+    join task_claims c on c.name = f.name and c.exclusive
+     and (c.runner_id is not null or c.attempts <> '[]'::jsonb)
+    where f.exclusive
+    group by f.name
+), claimed as (
+    insert into task_claims (name, scheduled_for, token, runner_id, not_before, queue, priority, trigger, digest,
+                             exclusive, claimed_at, started_at)
+    select f.name, f.scheduled_for, f.token, %(runner)s, f.scheduled_for, f.queue, f.priority, f.trigger, f.digest,
+           f.exclusive, clock_timestamp(), clock_timestamp()
+    from fires f
+    where f.name not in (select name from busy)
+      and not exists (
+        select from task_executions e where e.name = f.name and e.scheduled_for = f.scheduled_for)
+    order by f.name, f.scheduled_for
+    on conflict do nothing
+    returning name, scheduled_for, token
+), skipped as (
+    insert into task_skips (name, first, last, count, reason, detail)
+    select s.name, s.first, s.last, s.count, s.reason, s.detail
+    from jsonb_to_recordset(%(skips)s) as s(
+        name text, first timestamptz, last timestamptz, count bigint, reason text, detail text)
+    join moved m on m.name = s.name
+    union all
+    select f.name, f.scheduled_for, f.scheduled_for, 1, 'overlap',
+           coalesce('the run of ' || to_char(b.scheduled_for at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+                    || ' was still going', 'another run was under way')
+    from fires f
+    left join busy b on b.name = f.name
+    where f.token not in (select token from claimed)
+    order by 1, 2
+    on conflict do nothing
+)
+select name, null::uuid from moved union all select name, token from claimed
+"""
+
+RECORD_SKIPS = """
+insert into task_skips (name, first, last, count, reason, detail)
+select s.name, s.first, s.last, s.count, s.reason, s.detail
+from jsonb_to_recordset(%(skips)s) as s(
+    name text, first timestamptz, last timestamptz, count bigint, reason text, detail text)
+order by 1, 2
+on conflict do nothing
+"""
+
+COLUMNS = """c.name, c.scheduled_for, c.token, c.queue, c.priority, c.attempts, c.params, c.trigger, c.replays, c.digest,
+          c.exclusive, c.started_at, (select g.revision from task_configs g where g.name = c.name) as revision"""
+
+# Waiting work whose time has come and whose task is known here, one of a name at a time where it is exclusive. The
+# name's cursor is locked so that it is not decided at the same moment; the unique index has the last word.
+PICK_UP = f"""
+with ready as (
+    select c.name, c.scheduled_for, c.priority, c.not_before, c.exclusive
+    from task_claims c
+    join task_cursors k on k.name = c.name
+    where c.runner_id is null and c.queue = any(%(queues)s::text[]) and c.not_before <= statement_timestamp()
+      and not (c.exclusive and exists (
+        select from task_claims r where r.name = c.name and r.exclusive and r.runner_id is not null))
+      and exists (
+        select from task_revisions v
+        where v.name = c.name and v.digest = c.digest and v.spec ->> 'task' = any(%(tasks)s::text[]))
+    order by c.priority desc, c.not_before
+    limit %(limit)s
+    for update of c, k skip locked
+), chosen as (
+    select name, scheduled_for from (
+        select name, scheduled_for, exclusive,
+               row_number() over (partition by name order by priority desc, not_before, scheduled_for) as place
+        from ready) as ranked
+    where place = 1 or not exclusive
+)
+update task_claims c
+set runner_id = %(runner)s, token = gen_random_uuid(), claimed_at = clock_timestamp(), started_at = clock_timestamp()
+from chosen w
+where c.name = w.name and c.scheduled_for = w.scheduled_for
+returning {COLUMNS}
+"""
+
+# One row a token that this or an earlier, unanswered call has written; a token that is absent was lost to another.
+FINISH = """
+with done as materialized (
+    select * from jsonb_to_recordset(%(records)s) as d(
+        name text, scheduled_for timestamptz, token uuid, task text, started_at timestamptz, finished_at timestamptz,
+        is_success bool, error text, traceback text, result jsonb, log text, attempts jsonb, runner text, revision text)
+), held as (
+    select c.name, c.scheduled_for from task_claims c
+    join done d on d.name = c.name and d.scheduled_for = c.scheduled_for and d.token = c.token
+    order by c.name, c.scheduled_for
+    for update of c
+), gone as (
+    delete from task_claims c using held h
+    where c.name = h.name and c.scheduled_for = h.scheduled_for
+    returning c.name, c.scheduled_for, c.token, c.trigger, c.replays, c.digest
+), written as (
+    insert into task_executions (name, scheduled_for, task, started_at, finished_at, is_success, error, traceback,
+                                 result, log, attempts, trigger, replays, runner, token, digest, revision)
+    select g.name, g.scheduled_for, d.task, d.started_at, d.finished_at, d.is_success, d.error, d.traceback,
+           nullif(d.result, 'null'::jsonb), d.log, d.attempts, g.trigger, g.replays, d.runner, g.token, g.digest,
+           d.revision
+    from gone g join done d on d.token = g.token
+    order by g.name, g.scheduled_for
+    on conflict do nothing
+    returning token
+)
+select token from written
+union all
+select e.token from task_executions e
+join done d on d.name = e.name and d.scheduled_for = e.scheduled_for and d.token = e.token
+"""
+
+HAND_BACK = """
+with back as (
+    select c.name, c.scheduled_for, b.not_before, b.attempts
+    from jsonb_to_recordset(%(claims)s) as b(
+        name text, scheduled_for timestamptz, token uuid, not_before timestamptz, attempts jsonb)
+    join task_claims c on c.name = b.name and c.scheduled_for = b.scheduled_for and c.token = b.token
+    order by c.name, c.scheduled_for
+    for update of c
+)
+update task_claims c
+set runner_id = null, started_at = null, not_before = b.not_before, attempts = b.attempts
+from back b
+where c.name = b.name and c.scheduled_for = b.scheduled_for
+returning c.token
+"""
+
+OWNED = "select c.token from task_claims c where c.token = any(%(tokens)s::uuid[]) and c.runner_id = %(runner)s"
+
+OF_RUNNER = f"select {COLUMNS} from task_claims c where c.runner_id = %(runner)s order by c.name, c.scheduled_for"
+
+TRIGGER = """
+insert into task_claims (name, scheduled_for, queue, priority, trigger, digest, exclusive, params)
+select c.name, date_trunc('milliseconds', clock_timestamp()), c.spec ->> 'queue', (c.spec ->> 'priority')::int,
+       %(trigger)s, c.digest, c.spec ->> 'overlap' <> 'allow', %(params)s
+from task_configs c where c.name = %(name)s
+on conflict do nothing
+returning scheduled_for
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A name's cursor, from where the runner saw it to where it decided; with the digest it decided by."""
+
+    name: str
+    digest: str
+    seen: datetime
+    through: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An occurrence that a runner wants to own."""
+
+    name: str
+    scheduled_for: datetime
+    token: UUID
+    queue: str
+    priority: int
+    trigger: str
+    exclusive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An occurrence that is owned: `attempts` is what earlier tries said, `params` what a trigger adds to the spec."""
+
+    name: str
+    scheduled_for: datetime
+    token: UUID
+    queue: str
+    priority: int
+    attempts: list[dict[str, Any]]
+    params: dict[str, Any] | None
+    trigger: str
+    replays: datetime | None
+    digest: str
+    exclusive: bool
+    started_at: datetime | None
+    revision: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A claim to give back unowned: not to start before `not_before`, with what its attempts said so far."""
+
+    name: str
+    scheduled_for: datetime
+    token: UUID
+    not_before: datetime
+    attempts: list[dict[str, Any]]
+
+
+async def decide(
+    link: Link, runner_id: UUID, moves: Sequence[Move], fires: Sequence[Wanted], skips: Sequence[Skip]
+) -> tuple[set[str], set[UUID]]:
+    """Move the cursors that are still where they were seen; returns the names moved and the tokens won.
+
+    Whoever moved a cursor has decided. A fire of a moved name that is not won was skipped, and the skip is recorded.
+    """
+    params = {"runner": runner_id, "moves": _rows(moves), "fires": _rows(fires), "skips": _rows(skips)}
+    rows = await link.run(DECIDE, params)
+    return {name for name, _ in rows}, {token for _, token in rows if token is not None}
+
+
+async def record_skips(tx: Transaction, skips: Sequence[Skip]) -> None:
+    """Write what was decided against outside of a runner, as by an edit."""
+    await tx.run(RECORD_SKIPS, {"skips": _rows(skips)})
+
+
+async def pick_up(link: Link, runner_id: UUID, queues: Iterable[str], tasks: Iterable[str], limit: int) -> list[Claim]:
+    """Own up to `limit` waiting claims that are due, most urgent first (the higher `priority`), then oldest."""
+    params = {"runner": runner_id, "queues": list(queues), "tasks": list(tasks), "limit": limit}
+    try:
+        return [Claim(*row) for row in await link.run(PICK_UP, params)]
+    except UniqueViolation:
+        # Another runner decided the same name between this statement's snapshot and its lock; the next try sees it.
+        return []
+
+
+async def finish(link: Link, records: Sequence[Mapping[str, Any]]) -> set[UUID]:
+    """Turn owned claims into execution rows; returns the tokens that have theirs, the others were lost.
+
+    Safe to repeat after an answer that never came.
+    """
+    return {token for (token,) in await link.run(FINISH, {"records": Jsonb([_plain(r) for r in records])})}
+
+
+async def hand_back(link: Link, claims: Sequence[Returned]) -> set[UUID]:
+    """Give claims back unowned; returns the tokens that were still theirs who called."""
+    return {token for (token,) in await link.run(HAND_BACK, {"claims": _rows(claims)})}
+
+
+async def owned(link: Link, runner_id: UUID, tokens: Iterable[UUID]) -> set[UUID]:
+    """Which of these tokens are really held: the answer to a decision whose reply was lost."""
+    return {token for (token,) in await link.run(OWNED, {"runner": runner_id, "tokens": list(tokens)})}
+
+
+async def of_runner(link: Link, runner_id: UUID) -> list[Claim]:
+    """Everything that a runner owns."""
+    return [Claim(*row) for row in await link.run(OF_RUNNER, {"runner": runner_id})]
+
+
+async def trigger(
+    link: Link, name: str, params: Mapping[str, Any] | None = None, trigger: str = "manual"
+) -> datetime | None:
+    """Add waiting work for `name`, due at once, with `params` over the spec's; returns its instant, None if unknown."""
+    values = {"name": name, "trigger": trigger, "params": None if params is None else Jsonb(dict(params))}
+    rows = await link.run(TRIGGER, values)
+    return rows[0][0] if rows else None
+
+
+def _rows(values: Sequence[Any]) -> Jsonb:
+    return Jsonb([_plain({field.name: getattr(value, field.name) for field in fields(value)}) for value in values])
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _text(value) if isinstance(value, datetime | UUID) else value for key, value in values.items()}
+
+
+def _text(value: datetime | UUID) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,86 @@
+"""How far each name is decided, and what a runner needs to see before it decides more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from reconciler.db.link import Link, Transaction
+from reconciler.occurrences import Pause
+
+# A name that comes back keeps its cursor: the instants between its removal and now are not its past to fire.
+ENSURE = """
+insert into task_cursors (name, through)
+select name, %(now)s from unnest(%(names)s::text[]) as name order by name
+on conflict (name) do nothing
+"""
+
+# Held until the transaction ends, so that no runner decides from the schedule that is being replaced.
+LOCK = "select name, through from task_cursors where name = any(%(names)s::text[]) order by name for update"
+
+# Never backwards: a cursor that moved back would fire its past again.
+MOVE = """
+update task_cursors set through = greatest(through, %(now)s) where name = any(%(names)s::text[])
+"""
+
+# One row a config that still exists, with its cursor and every pause that touches instants after it.
+SIGHT = """
+select c.id, c.name, c.digest, c.revision, k.through, p.pauses
+from unnest(%(ids)s::bigint[]) as wanted(id)
+join task_configs c on c.id = wanted.id
+join task_cursors k on k.name = c.name
+left join lateral (
+    select jsonb_agg(jsonb_build_array(
+        extract(epoch from o.created_at), extract(epoch from least(o.ended_at, o.expires_at)), o.reason, o.actor
+    ) order by o.created_at) as pauses
+    from task_overrides o
+    where o.name = c.name and o.kind = 'pause' and coalesce(least(o.ended_at, o.expires_at), 'infinity') > k.through
+) p on true
+order by c.name
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighted:
+    """A config as a runner sees it at one moment; acted on only if PostgreSQL still agrees when it is written."""
+
+    config_id: int
+    name: str
+    digest: str
+    revision: str | None
+    through: datetime
+    pauses: tuple[Pause, ...]
+
+
+async def ensure(tx: Transaction, names: Sequence[str], now: datetime) -> None:
+    """Give each name without a cursor one at `now`: nothing before it will ever fire."""
+    await tx.run(ENSURE, {"names": list(names), "now": now})
+
+
+async def lock(tx: Transaction, names: Sequence[str]) -> dict[str, datetime]:
+    """The cursors of these names, kept from moving until the transaction ends; a name without one is absent."""
+    return dict(await tx.run(LOCK, {"names": list(names)}))
+
+
+async def move_to(tx: Transaction, names: Sequence[str], now: datetime) -> None:
+    """Count every instant up to `now` as decided; skips for them are the caller's to record."""
+    await tx.run(MOVE, {"names": list(names), "now": now})
+
+
+async def sight(link: Link, config_ids: Sequence[int]) -> list[Sighted]:
+    """What there is to decide from, ordered by name; ids without a config are absent."""
+    rows = await link.run(SIGHT, {"ids": list(config_ids)})
+    return [
+        Sighted(id_, name, digest, revision, through, tuple(map(_pause, pauses or ())))
+        for id_, name, digest, revision, through, pauses in rows
+    ]
+
+
+def _pause(row: Sequence[object]) -> Pause:
+    since, until, reason, actor = row
+    return Pause(_moment(since), None if until is None else _moment(until), reason, actor)  # type: ignore[arg-type]
+
+
+def _moment(seconds: object) -> datetime:
+    return datetime.fromtimestamp(float(seconds), UTC)  # type: ignore[arg-type]

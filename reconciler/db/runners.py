@@ -1,0 +1,113 @@
+"""Which runners there are, and whether they still count.
+
+A beat is a counter, never a time: it is alive as long as another reader sees it change. What a standstill means is
+decided by that reader, on its own clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from reconciler.db.link import Link
+
+REGISTER = """
+insert into runners (id, host, pid, queues, tasks, lease)
+values (%(id)s, %(host)s, %(pid)s, %(queues)s, %(tasks)s, %(lease)s)
+on conflict (id) do update set tasks = excluded.tasks
+"""
+
+# The reader's own beat, the server's clock, everybody else's beat, and its claims that it does not know of: won by a
+# statement whose answer was lost, and never started. Young ones may still be on their way to it.
+BEAT = """
+with mine as (
+    update runners set beat = beat + 1 where id = %(id)s returning beat
+), stray as (
+    select c.name, c.scheduled_for from task_claims c
+    where c.runner_id = %(id)s and c.token <> all(%(held)s::uuid[])
+      and c.claimed_at < clock_timestamp() - interval '10 seconds'
+    order by c.name, c.scheduled_for
+    for update skip locked
+), returned as (
+    update task_claims c set runner_id = null, started_at = null
+    from stray s where c.name = s.name and c.scheduled_for = s.scheduled_for
+    returning c.name
+)
+select clock_timestamp(), (select beat from mine), (select count(*) from returned),
+       (select coalesce(jsonb_agg(jsonb_build_array(id, beat, lease)), '[]') from runners where id <> %(id)s)
+"""
+
+REMOVE = """
+delete from runners where id = %(id)s and not exists (select from task_claims where runner_id = %(id)s)
+"""
+
+LISTING = """
+select id, host, pid, queues, tasks, started_at, beat, lease from runners order by started_at, id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a runner learns when it beats; `mine` None: it was declared dead and its row is gone. Leases in seconds."""
+
+    server_now: datetime
+    mine: int | None
+    returned: int
+    others: dict[UUID, tuple[int, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerRow:
+    """A runner that registered and was not removed; `lease` in milliseconds."""
+
+    id: UUID
+    host: str
+    pid: int
+    queues: list[str]
+    tasks: dict[str, Any]
+    started_at: datetime
+    beat: int
+    lease: int
+
+
+async def register(
+    link: Link,
+    runner_id: UUID,
+    *,
+    host: str,
+    pid: int,
+    queues: Sequence[str],
+    tasks: Mapping[str, Any],
+    lease: float,
+) -> None:
+    """Announce a runner with the queues it serves, the tasks it has and its lease in seconds; again to renew tasks."""
+    params = {
+        "id": runner_id,
+        "host": host,
+        "pid": pid,
+        "queues": Jsonb(list(queues)),
+        "tasks": Jsonb(dict(tasks)),
+    }
+    await link.run(REGISTER, {**params, "lease": round(lease * 1000)})
+
+
+async def beat(link: Link, runner_id: UUID, held: Iterable[UUID]) -> Beat:
+    """Count up, and see how the others stand; `held` are the tokens that this runner knows of."""
+    rows = await link.run(BEAT, {"id": runner_id, "held": list(held)})
+    now, mine, returned, others = rows[0]
+    return Beat(now, mine, returned, {UUID(id_): (count, lease / 1000) for id_, count, lease in others})
+
+
+async def remove(link: Link, runner_id: UUID) -> None:
+    """Forget a runner that owns nothing any more."""
+    await link.run(REMOVE, {"id": runner_id})
+
+
+async def listing(link: Link) -> list[RunnerRow]:
+    """Every registered runner, oldest first; a dead one stays until another has handed its work back."""
+    return [RunnerRow(*row) for row in await link.run(LISTING)]

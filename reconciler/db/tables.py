@@ -1,0 +1,209 @@
+"""The tables, declared once: migrations, a fresh database and the tests are held against this.
+
+No foreign keys: the name is the key everywhere, history outlives what it describes, and an unindexed reference
+would hold the apply lock for as long as the history is long.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+
+
+def instant(name: str, *, nullable: bool = True, primary_key: bool = False, now: bool = False) -> Column[object]:
+    """A moment in UTC."""
+    default = text("clock_timestamp()") if now else None
+    return Column(
+        name,
+        DateTime(timezone=True),
+        primary_key=primary_key,
+        nullable=nullable and not primary_key,
+        server_default=default,
+    )
+
+
+task_configs = Table(
+    "task_configs",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("source", Text, nullable=False),
+    Column("spec", JSONB, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("revision", Text),
+    instant("created_at", nullable=False, now=True),
+    instant("updated_at", nullable=False, now=True),
+)
+
+task_cursors = Table(
+    "task_cursors",
+    metadata,
+    Column("name", Text, primary_key=True),
+    instant("through", nullable=False, now=True),
+    postgresql_with={"fillfactor": "70"},
+)
+
+task_claims = Table(
+    "task_claims",
+    metadata,
+    Column("name", Text, primary_key=True),
+    instant("scheduled_for", primary_key=True),
+    Column("token", Uuid),
+    Column("runner_id", Uuid),
+    instant("not_before", nullable=False, now=True),
+    Column("queue", Text, nullable=False),
+    Column("priority", Integer, nullable=False, server_default=text("0")),
+    Column("attempts", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("params", JSONB),
+    Column("trigger", Text, nullable=False),
+    instant("replays"),
+    Column("digest", Text, nullable=False),
+    Column("exclusive", Boolean, nullable=False),
+    instant("claimed_at"),
+    instant("started_at"),
+    Column("progress", JSONB),
+    Column("cancel_requested", Text),
+    postgresql_with={"fillfactor": "70"},
+)
+Index(
+    "task_claims_one_owned",
+    task_claims.c.name,
+    unique=True,
+    postgresql_where=text("exclusive and runner_id is not null"),
+)
+Index(
+    "task_claims_waiting",
+    task_claims.c.queue,
+    task_claims.c.priority.desc(),
+    task_claims.c.not_before,
+    postgresql_where=text("runner_id is null"),
+)
+Index("task_claims_runner", task_claims.c.runner_id)
+
+task_executions = Table(
+    "task_executions",
+    metadata,
+    Column("name", Text, primary_key=True),
+    instant("scheduled_for", primary_key=True),
+    Column("task", Text, nullable=False),
+    instant("started_at", nullable=False),
+    instant("finished_at", nullable=False),
+    Column("is_success", Boolean, nullable=False),
+    Column("error", Text),
+    Column("traceback", Text),
+    Column("result", JSONB),
+    Column("log", Text),
+    Column("attempts", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("trigger", Text, nullable=False),
+    instant("replays"),
+    Column("runner", Text),
+    Column("token", Uuid),
+    Column("digest", Text, nullable=False),
+    Column("revision", Text),
+)
+# One name is read by the primary key: a second index by name costs every finished run a tenth.
+Index("task_executions_finished", task_executions.c.finished_at)
+# A failure may be one row among millions of successes, so it has ways of its own.
+Index(
+    "task_executions_failed",
+    task_executions.c.name,
+    task_executions.c.scheduled_for,
+    postgresql_where=text("not is_success"),
+)
+Index(
+    "task_executions_failed_finished",
+    task_executions.c.finished_at,
+    postgresql_where=text("not is_success"),
+)
+
+task_skips = Table(
+    "task_skips",
+    metadata,
+    Column("name", Text, primary_key=True),
+    instant("first", primary_key=True),
+    instant("last", nullable=False),
+    Column("count", BigInteger),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text),
+)
+
+task_revisions = Table(
+    "task_revisions",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("spec", JSONB, nullable=False),
+    Column("sync_id", BigInteger, nullable=False),
+    instant("applied_at", nullable=False, now=True),
+    instant("removed_at"),
+)
+Index("task_revisions_name", task_revisions.c.name, task_revisions.c.applied_at)
+
+task_overrides = Table(
+    "task_overrides",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("name", Text),
+    Column("selector", JSONB),
+    Column("kind", Text, nullable=False),
+    Column("reason", Text),
+    Column("actor", Text, nullable=False),
+    instant("created_at", nullable=False, now=True),
+    instant("expires_at"),
+    instant("ended_at"),
+)
+Index("task_overrides_active", task_overrides.c.name, postgresql_where=text("ended_at is null"))
+# The pauses that cover instants not yet decided are looked up by name once they have ended, too.
+Index("task_overrides_name", task_overrides.c.name, task_overrides.c.created_at)
+
+syncs = Table(
+    "syncs",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("revision", Text),
+    Column("author", Text),
+    Column("subject", Text),
+    Column("created", Integer, nullable=False, server_default=text("0")),
+    Column("updated", Integer, nullable=False, server_default=text("0")),
+    Column("deleted", Integer, nullable=False, server_default=text("0")),
+    Column("adopted", Integer, nullable=False, server_default=text("0")),
+    Column("plan", JSONB),
+    Column("is_success", Boolean, nullable=False),
+    Column("error", Text),
+    Column("actor", Text, nullable=False),
+    instant("started_at", nullable=False),
+    instant("finished_at", nullable=False),
+)
+Index("syncs_source", syncs.c.source, syncs.c.started_at)
+
+runners = Table(
+    "runners",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("queues", JSONB, nullable=False),
+    Column("tasks", JSONB, nullable=False),
+    instant("started_at", nullable=False, now=True),
+    # A counter, and how many milliseconds it may stand still before the runner counts as dead.
+    Column("beat", BigInteger, nullable=False, server_default=text("0")),
+    Column("lease", Integer, nullable=False, server_default=text("30000")),
+)
