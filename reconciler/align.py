@@ -1,0 +1,102 @@
+"""What should Redis say of each config, and does it? Computed from PostgreSQL alone, then compared and mended.
+
+Nothing here fires or decides. A result that is overtaken (a runner moved a cursor, an operator ended a pause)
+does no harm: whoever takes an id asks PostgreSQL again, and the next pass puts the rest right.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from reconciler.db import desired
+from reconciler.db.desired import Wanted
+from reconciler.db.link import Link
+from reconciler.errors import ReconcilerError
+from reconciler.occurrences import wake_at
+from reconciler.scheduler import Entry, SchedulerService
+from reconciler.spec import TaskSpec
+from reconciler.specs_by_digest import known_spec, spec_of
+
+log = logging.getLogger("reconciler.align")
+
+# Specs read at once, so that a cold pass over very many stays small.
+DOCUMENTS = 2_000
+
+# What the last whole pass saw of each config, and what it made of it: an entry depends on nothing else.
+_seen: dict[int, tuple[Wanted, Entry]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """How many configs differed, and the epoch in force; "" where Redis was emptied and is not whole again."""
+
+    changed: int
+    epoch: str
+
+
+async def align(
+    link: Link, scheduler: SchedulerService, *, now: datetime, names: Sequence[str] | None = None
+) -> Aligned:
+    """Make Redis say what PostgreSQL says of every config, or only of `names` (those that still exist).
+
+    StoreUnavailable: one of the two is away; the same call later makes up for it.
+    """
+    global _seen
+    rows = await desired.wanted(link, now, names)
+    entries = await _entries(link, rows)
+    if names is None:
+        _seen = {row.config_id: (row, entries[row.config_id]) for row in rows if row.config_id in entries}
+    gone = partial(desired.gone, link)
+    changed = await scheduler.align(list(entries.values()), complete=names is None, gone=gone)
+    return Aligned(changed, await scheduler.epoch() or "")
+
+
+def desired_entry(row: Wanted, spec: TaskSpec) -> Entry:
+    """What Redis should say of a config. A suspended one is not queued; a paused one is queued for when its pause
+    has ended, if it has an end. The instant after the cursor is due, however late: what becomes of it is decided
+    when it is taken.
+    """
+    config = row.config_id, spec.queue
+    schedule = spec.when()
+    if spec.suspend:
+        return Entry(*config, "suspended", row.digest, None, None)
+    next_run = schedule.next_after(row.through) if schedule and row.through else None
+    wake = wake_at(spec, next_run) if next_run else None
+    if not row.is_paused:
+        return Entry(*config, "active", row.digest, next_run, wake)
+    wake = max(wake, row.until) if wake and row.until else None
+    return Entry(*config, "paused", row.digest, next_run, wake, row.reason, row.until)
+
+
+async def _entries(link: Link, rows: Sequence[Wanted]) -> dict[int, Entry]:
+    """The entry of each row by id; a config that changed since the row was read has none, and is read again later."""
+    entries: dict[int, Entry] = {}
+    unknown: list[Wanted] = []
+    for row in rows:
+        seen = _seen.get(row.config_id)
+        if seen and seen[0] == row:
+            entries[row.config_id] = seen[1]
+        elif spec := known_spec(row.digest):
+            entries[row.config_id] = desired_entry(row, spec)
+        else:
+            unknown.append(row)
+    for start in range(0, len(unknown), DOCUMENTS):
+        chunk = unknown[start : start + DOCUMENTS]
+        found = await desired.documents(link, [(row.config_id, row.digest) for row in chunk])
+        entries.update((entry.config_id, entry) for entry in _read(chunk, found))
+    return entries
+
+
+def _read(rows: Sequence[Wanted], documents: dict[str, dict[str, object]]) -> Iterator[Entry]:
+    for row in rows:
+        if row.digest in documents:
+            try:
+                yield desired_entry(row, spec_of(row.digest, documents[row.digest]))
+            except ReconcilerError as error:
+                # A newer version may have stored it. One such config must not keep the others from running.
+                log.warning("%s", error)
+                yield Entry(row.config_id, "default", "suspended", row.digest, None, None, str(error))

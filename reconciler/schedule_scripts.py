@@ -1,0 +1,226 @@
+"""What Redis does in one step: the Lua scripts of `SchedulerService`, each with its contract above it.
+
+Keys, all with the prefix in front: `schedule:status:{id}` is a hash (state, digest, next_run, queue, reason,
+until; what is absent has no field), `schedule:due:{queue}` a sorted set of ids by the moment to look at them,
+`schedule:configs` the set of all ids, `schedule:epoch` a token. Moments are epoch milliseconds.
+
+The keys of single configs are built inside the scripts from the prefix, which Redis Cluster does not allow. Many
+items come as one JSON array of arrays of strings, "" for nothing: a nil would end what Lua unpacks. Only
+commands of Redis 5 and older.
+"""
+
+from __future__ import annotations
+
+# In the set of ids; there once a rebuild has removed all that does not belong, gone when somebody deletes
+# the set.
+COMPLETE = "complete"
+
+# Take up to `limit` ids that are due, earliest first, and hide each until `held`, so that another runner
+# looks elsewhere. Whoever takes an id may still lose the claim: PostgreSQL decides. A pause whose end has
+# come is lifted. An id that should not be here is dropped, one that is here too early is put where it
+# belongs.
+#   KEYS   epoch, then the due queues
+#   ARGV   prefix, epoch, now, limit, held
+#   returns nil where the epoch is not that one; else [earliest score left or "", then per id: id, number of its
+#   queue from 1, next_run, digest, old score]
+TAKE = """
+local prefix, now, limit, held = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+if redis.call('GET', KEYS[1]) ~= ARGV[2] then return false end
+
+local found = {}
+if limit > 0 then
+  for i = 2, #KEYS do
+    local rows = redis.call('ZRANGEBYSCORE', KEYS[i], '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
+    for j = 1, #rows, 2 do found[#found + 1] = {i, rows[j], rows[j + 1], tonumber(rows[j + 1])} end
+  end
+end
+if #KEYS > 2 then table.sort(found, function(a, b) return a[4] < b[4] end) end
+
+local function number(text)
+  return text and string.find(text, '^%d+$') and tonumber(text)
+end
+
+local answer = {''}
+for n = 1, math.min(#found, limit) do
+  local i, id, score = found[n][1], found[n][2], found[n][3]
+  local status = prefix .. 'schedule:status:' .. id
+  local state, digest, next_run, queue, ends = unpack(
+    redis.call('HMGET', status, 'state', 'digest', 'next_run', 'queue', 'until'))
+  local look = number(id) and number(next_run)
+  if state == 'paused' and number(ends) then
+    if look and number(ends) <= now then
+      redis.call('HSET', status, 'state', 'active')
+      redis.call('HDEL', status, 'reason', 'until')
+    elseif look then
+      look = math.max(look, number(ends))
+    end
+  elseif state ~= 'active' then
+    look = nil
+  end
+  if not look or not digest or KEYS[i] ~= prefix .. 'schedule:due:' .. (queue or '') then
+    redis.call('ZREM', KEYS[i], id)
+  elseif look > now then
+    redis.call('ZADD', KEYS[i], string.format('%.0f', look), id)
+  else
+    redis.call('ZADD', KEYS[i], held, id)
+    local k = #answer
+    answer[k + 1], answer[k + 2], answer[k + 3] = id, i - 1, next_run
+    answer[k + 4], answer[k + 5] = digest, score
+  end
+end
+
+local earliest
+for i = 2, #KEYS do
+  local first = redis.call('ZRANGE', KEYS[i], 0, 0, 'WITHSCORES')
+  if first[2] and (not earliest or tonumber(first[2]) < tonumber(earliest)) then earliest = first[2] end
+end
+answer[1] = earliest or ''
+return answer
+"""
+
+# Set the next instant of each, only where state, digest, queue and next_run are still what the runner saw.
+#   ARGV   prefix, JSON of [id, queue, digest, next_run seen, next_run, when to look]
+#   returns the number of those that were set
+ADVANCE = """
+local prefix, moved = ARGV[1], 0
+for _, item in ipairs(cjson.decode(ARGV[2])) do
+  local id, queue, digest, seen, next_run, look = unpack(item)
+  local status, due = prefix .. 'schedule:status:' .. id, prefix .. 'schedule:due:' .. queue
+  local now = redis.call('HMGET', status, 'state', 'digest', 'queue', 'next_run')
+  if now[1] == 'active' and now[2] == digest and now[3] == queue and now[4] == seen then
+    if next_run ~= '' then redis.call('HSET', status, 'next_run', next_run)
+    else redis.call('HDEL', status, 'next_run') end
+    if next_run ~= '' and look ~= '' then redis.call('ZADD', due, look, id)
+    else redis.call('ZREM', due, id) end
+    moved = moved + 1
+  end
+end
+return moved
+"""
+
+# Put ids that were taken back to `score`, only where they are still queued for the same instant of the same
+# digest.
+#   ARGV   prefix, JSON of [id, queue, digest, next_run, score]
+#   returns the number of those that were put back
+GIVE_BACK = """
+local prefix, returned = ARGV[1], 0
+for _, item in ipairs(cjson.decode(ARGV[2])) do
+  local id, queue, digest, next_run, score = unpack(item)
+  local due = prefix .. 'schedule:due:' .. queue
+  local now = redis.call('HMGET', prefix .. 'schedule:status:' .. id, 'digest', 'next_run')
+  if now[1] == digest and now[2] == next_run and redis.call('ZSCORE', due, id) then
+    redis.call('ZADD', due, score, id)
+    returned = returned + 1
+  end
+end
+return returned
+"""
+
+# Compare each entry with what is here and write only what differs. An id is in one queue only; the score of one
+# that is unchanged and queued stays as it is, since a runner may be holding it. `when to look` "" means: not
+# queued. Only a pause has a reason and an end. What is unchanged costs one call: queues are mended together (NX
+# leaves a score alone).
+#   ARGV   prefix, JSON of id, queue, state, digest, next_run, reason, until, when to look, and so on: flat, which
+#          cjson reads in half the time
+#   returns the number of entries that differed
+ALIGN = """
+local prefix, changed, ids = ARGV[1], 0, {}
+local keys, queued, unqueued = {}, {}, {}
+local fields = {'state', 'digest', 'next_run', 'queue', 'reason', 'until'}
+local flat = cjson.decode(ARGV[2])
+for n = 1, #flat, 8 do
+  local id, queue, state, digest, next_run, reason, ends, look = unpack(flat, n, n + 7)
+  local status, due, h = prefix .. 'schedule:status:' .. id, keys[queue], nil
+  if not due then
+    due = prefix .. 'schedule:due:' .. queue
+    keys[queue], queued[due], unqueued[due] = due, {}, {}
+  end
+  if state == 'paused' or reason ~= '' then
+    h = redis.call('HMGET', status, 'state', 'digest', 'next_run', 'queue', 'reason', 'until')
+  else
+    h = redis.call('HMGET', status, 'state', 'digest', 'next_run', 'queue')
+  end
+  if h[1] ~= state or h[2] ~= digest or (h[3] or '') ~= next_run or h[4] ~= queue
+      or (h[5] or '') ~= reason or (h[6] or '') ~= ends then
+    if h[4] and h[4] ~= queue then redis.call('ZREM', prefix .. 'schedule:due:' .. h[4], id) end
+    local row = {}
+    for i, value in ipairs({state, digest, next_run, queue, reason, ends}) do
+      if value ~= '' then
+        row[#row + 1] = fields[i]
+        row[#row + 1] = value
+      end
+    end
+    redis.call('DEL', status)
+    redis.call('HSET', status, unpack(row))
+    if look ~= '' then redis.call('ZADD', due, look, id) else redis.call('ZREM', due, id) end
+    changed = changed + 1
+  elseif look ~= '' then
+    local list = queued[due]
+    list[#list + 1] = look
+    list[#list + 1] = id
+  else
+    local list = unqueued[due]
+    list[#list + 1] = id
+  end
+  ids[#ids + 1] = id
+end
+for due, list in pairs(queued) do
+  if #list > 0 then changed = changed + redis.call('ZADD', due, 'NX', unpack(list)) end
+end
+for due, list in pairs(unqueued) do
+  if #list > 0 then changed = changed + redis.call('ZREM', due, unpack(list)) end
+end
+if #ids > 0 then redis.call('SADD', prefix .. 'schedule:configs', unpack(ids)) end
+return changed
+"""
+
+# Set the state of one config that is known here: stop (suspended, not queued), or pause (not queued, or
+# queued for the end of the pause, at the earliest for the instant it was queued for).
+#   ARGV   prefix, id, state, reason, until
+#   returns 1, or 0 where the config is not known
+HALT = """
+local prefix, id, state, reason, ends = unpack(ARGV)
+local status = prefix .. 'schedule:status:' .. id
+local queue, next_run = unpack(redis.call('HMGET', status, 'queue', 'next_run'))
+if not queue then return 0 end
+local due = prefix .. 'schedule:due:' .. queue
+redis.call('HSET', status, 'state', state)
+redis.call('HDEL', status, 'reason', 'until')
+if reason ~= '' then redis.call('HSET', status, 'reason', reason) end
+if ends ~= '' then redis.call('HSET', status, 'until', ends) end
+if state == 'suspended' then redis.call('HDEL', status, 'next_run') end
+local score = redis.call('ZSCORE', due, id) or next_run
+if ends ~= '' and score then
+  redis.call('ZADD', due, string.format('%.0f', math.max(tonumber(score), tonumber(ends))), id)
+else
+  redis.call('ZREM', due, id)
+end
+return 1
+"""
+
+# Forget configs.
+#   ARGV   prefix, JSON of ids
+#   returns the number of those that were known
+FORGET = """
+local prefix, known = ARGV[1], 0
+for _, id in ipairs(cjson.decode(ARGV[2])) do
+  local status = prefix .. 'schedule:status:' .. id
+  local queue = redis.call('HGET', status, 'queue')
+  if queue then redis.call('ZREM', prefix .. 'schedule:due:' .. queue, id) end
+  redis.call('SREM', prefix .. 'schedule:configs', id)
+  known = known + redis.call('DEL', status)
+end
+return known
+"""
+
+# The end of a rebuild: mark the set of ids complete, and set the epoch where there is none. `mark` was put
+# here when the rebuild began: without it Redis was emptied meanwhile, and what came before that is missing.
+#   KEYS   epoch, set of ids, mark
+#   ARGV   a new epoch, the member that marks the set
+#   returns the epoch in force, or nil where the mark is gone
+SETTLE = """
+if redis.call('DEL', KEYS[3]) == 0 then return false end
+redis.call('SADD', KEYS[2], ARGV[2])
+redis.call('SET', KEYS[1], ARGV[1], 'NX')
+return redis.call('GET', KEYS[1])
+"""

@@ -1,0 +1,51 @@
+"""When does somebody call? Listening to a channel of Redis, for as long as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+# Seconds between attempts to listen, doubling from the first to the longest.
+FIRST_DELAY, LONGEST_DELAY = 0.1, 2.0
+# Seconds without a word before the listener asks whether anybody is there, and again until it gives up.
+SILENCE = 10.0
+
+
+async def calls(client: Redis, channel: str) -> AsyncIterator[None]:
+    """One item a message, and one each time the connection was made, for what was missed meanwhile.
+
+    Never ends and never raises: while Redis is away it keeps trying.
+    """
+    delay = FIRST_DELAY
+    while True:
+        listener = client.pubsub()
+        try:
+            await listener.subscribe(channel)
+            async for _ in _words(listener):
+                delay = FIRST_DELAY
+                yield
+        except (RedisError, OSError, TimeoutError):
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LONGEST_DELAY)
+        finally:
+            with suppress(RedisError, OSError, TimeoutError):
+                await listener.aclose()  # type: ignore[no-untyped-call]
+
+
+async def _words(listener: PubSub) -> AsyncIterator[None]:
+    """One item for whatever is heard; TimeoutError when nobody answers any more."""
+    is_asked = False
+    while True:
+        message = await listener.get_message(timeout=SILENCE)
+        if message is None and is_asked:
+            raise TimeoutError
+        is_asked = message is None
+        if is_asked:
+            await listener.ping()
+        elif message["type"] != "pong":
+            yield
