@@ -1,0 +1,394 @@
+"""A whole runner on real stores, with real child processes: what is due runs once, and what goes wrong is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import textwrap
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from reconciler.align import align
+from reconciler.db import claims, overrides, runners
+from reconciler.db.link import Link
+from reconciler.runner import Runner
+from reconciler.scheduler import RedisServiceManager, SchedulerService
+from reconciler.settings import RunnerSettings
+from reconciler.spec import TaskSpec
+
+TASKS = """
+import asyncio, os, pathlib, time
+from reconciler.registry import TaskContext, task
+
+@task("t.quick")
+async def quick(ctx: TaskContext) -> str:
+    print("ran", ctx.scheduled_for.isoformat())
+    return ctx.idempotency_key
+
+@task("t.sync")
+def sync(x: int = 1) -> int:
+    print("sync here")
+    return x + 1
+
+@task("t.fail")
+async def fail(ctx: TaskContext, until: int = 99) -> int:
+    if ctx.attempt < until:
+        raise ValueError(f"attempt {ctx.attempt}")
+    return ctx.attempt
+
+@task("t.sleep")
+async def sleep(seconds: float = 60) -> None:
+    print("begun")
+    await asyncio.sleep(seconds)
+
+@task("t.block")
+def block(seconds: float = 60) -> None:
+    print("begun", flush=True)
+    time.sleep(seconds)
+
+@task("t.exit")
+def leave() -> None:
+    os._exit(3)
+
+@task("t.nul")
+async def nul() -> str:
+    return "a\\x00b"
+"""
+
+
+VERSIONED = """
+@task("t.version")
+async def version(wait: float = 0) -> str:
+    await asyncio.sleep(wait)
+    return "VERSION"
+"""
+
+
+@dataclass
+class House:
+    """Two stores and a directory of tasks, with what a test wants to do to them."""
+
+    link: Link
+    redis: RedisServiceManager
+    database_url: str
+    directory: Path
+    started: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def config(self, name: str, task: str, *, through: datetime | None = None, **fields: Any) -> None:
+        spec = TaskSpec.from_document({"name": name, "task": task, **fields})
+        document = Jsonb(spec.document())
+        await self.link.run(
+            "insert into task_configs (name, source, spec, digest, path, revision)"
+            " values (%s, 'default', %s, %s, 'a.yaml', 'abc')",
+            [name, document, spec.digest],
+        )
+        await self.link.run(
+            "insert into task_revisions (name, digest, spec, sync_id) values (%s, %s, %s, 1)",
+            [name, spec.digest, document],
+        )
+        await self.link.run(
+            "insert into task_cursors (name, through) values (%s, coalesce(%s, clock_timestamp()))", [name, through]
+        )
+
+    def runner(self, **settings: Any) -> Runner:
+        values = {"lease": "2s", "concurrency": 50, "worker_processes": 3, "shutdown_grace": "1s", **settings}
+        return Runner(
+            self.database_url,
+            self.redis,
+            RunnerSettings(**values),
+            directory=self.directory,
+            modules=["mytasks"],
+            environ=os.environ,
+        )
+
+    @asynccontextmanager
+    async def running(self, **settings: Any) -> AsyncIterator[Runner]:
+        runner, stop = self.runner(**settings), asyncio.Event()
+        task = asyncio.create_task(runner.run(stop))
+        try:
+            await until(lambda: _listed(self.link, runner), task)
+            yield runner
+        finally:
+            stop.set()
+            await task
+
+    async def rows(self, name: str) -> list[tuple[Any, ...]]:
+        return await self.link.run(
+            "select scheduled_for, is_success, error, result, log, trigger, attempts from task_executions"
+            " where name = %s order by scheduled_for",
+            [name],
+        )
+
+    async def align(self) -> None:
+        await align(self.link, SchedulerService(self.redis), now=datetime.now(UTC))
+        await SchedulerService(self.redis).wake()
+
+
+async def _listed(link: Link, runner: Runner) -> bool:
+    return runner.id in {row.id for row in await runners.listing(link)}
+
+
+async def until(
+    condition: Callable[[], Awaitable[Any]], task: asyncio.Task[None] | None = None, seconds: float = 30
+) -> Any:
+    """Wait for a condition to hold; its value. Fails with the task that it depends on."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if task is not None and task.done():
+            task.result()
+        if value := await condition():
+            return value
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come to pass")
+
+
+@pytest.fixture
+async def house(
+    link: Link, database_url: str, redis_url: str, redis_prefix: str, tmp_path: Path
+) -> AsyncIterator[House]:
+    (tmp_path / "mytasks.py").write_text(textwrap.dedent(TASKS))
+    redis = RedisServiceManager(redis_url, redis_prefix)
+    yield House(link, redis, database_url, tmp_path)
+    await redis.close()
+
+
+async def test_what_is_due_runs_once_an_instant_and_leaves_one_row(house: House) -> None:
+    await house.config("a", "t.quick", schedule=["@every 1s"])
+    async with house.running():
+        rows = await until(lambda: _at_least(house, "a", 3))
+    assert all(row[1] for row in rows)
+    instants = [row[0] for row in rows]
+    assert instants == [instants[0] + timedelta(seconds=n) for n in range(len(rows))]
+    assert rows[0][4] == f"ran {instants[0].isoformat()}\n"
+    assert rows[0][3] == f"a@{instants[0].isoformat()}"
+    assert rows[0][5] == "schedule"
+
+
+async def _at_least(house: House, name: str, count: int) -> list[tuple[Any, ...]]:
+    rows = await house.rows(name)
+    return rows if len(rows) >= count else []
+
+
+async def test_sync_and_async_tasks_and_their_parameters(house: House) -> None:
+    await house.config("a", "t.sync", params={"x": 41})
+    await claims.trigger(house.link, "a")
+    await claims.trigger(house.link, "a", {"x": 1})
+    async with house.running():
+        rows = await until(lambda: _at_least(house, "a", 2))
+    assert [row[3] for row in rows] == [42, 2]
+    assert [row[4] for row in rows] == ["sync here\n"] * 2
+    assert {row[5] for row in rows} == {"manual"}
+
+
+async def test_three_runners_share_the_work_and_double_nothing(house: House) -> None:
+    for n in range(20):
+        await house.config(f"n{n}", "t.quick", schedule=["@every 1s"])
+    async with house.running(), house.running(), house.running():
+        await until(lambda: _at_least(house, "n0", 4))
+    doubled = await house.link.run("select name, scheduled_for from task_executions group by 1, 2 having count(*) > 1")
+    assert doubled == []
+    gaps = await house.link.run(
+        "select count(*) from (select scheduled_for - lag(scheduled_for) over (partition by name order by"
+        " scheduled_for) as gap from task_executions) g where gap > interval '1 second'"
+    )
+    skipped = await house.link.run("select coalesce(sum(count), 0) from task_skips")
+    assert gaps[0][0] <= skipped[0][0]
+
+
+async def test_a_failure_is_tried_again_and_every_attempt_is_kept(house: House) -> None:
+    retries = {"attempts": 3, "backoff": "10ms", "max_backoff": "10ms"}
+    await house.config("good", "t.fail", params={"until": 3}, retries=retries)
+    await house.config("bad", "t.fail", retries=retries)
+    await claims.trigger(house.link, "good")
+    await claims.trigger(house.link, "bad")
+    async with house.running():
+        [good] = await until(lambda: _at_least(house, "good", 1))
+        [bad] = await until(lambda: _at_least(house, "bad", 1))
+    assert good[1] is True
+    assert good[3] == 3
+    assert [attempt["error"] for attempt in good[6]] == ["ValueError: attempt 1", "ValueError: attempt 2"]
+    assert (bad[1], bad[2], len(bad[6])) == (False, "ValueError: attempt 3", 2)
+
+
+async def test_timeouts_kill_async_and_sync_alike_with_the_log_so_far(house: House) -> None:
+    await house.config("a", "t.sleep", timeout="200ms")
+    await house.config("b", "t.block", timeout="200ms")
+    await claims.trigger(house.link, "a")
+    await claims.trigger(house.link, "b")
+    async with house.running():
+        for name in ("a", "b"):
+            [row] = await until(lambda name=name: _at_least(house, name, 1))
+            assert row[1] is False
+            assert row[2].startswith("timed out after 200ms")
+            assert row[4] == "begun\n"
+
+
+async def test_a_function_that_ends_its_process_costs_only_its_own_row(house: House) -> None:
+    await house.config("a", "t.exit")
+    await house.config("b", "t.quick", schedule=["@every 1s"])
+    await claims.trigger(house.link, "a")
+    async with house.running():
+        [row] = await until(lambda: _at_least(house, "a", 1))
+        await until(lambda: _at_least(house, "b", 2))
+    assert row[1] is False
+    assert "exit code 3" in row[2]
+
+
+async def test_a_nul_in_a_result_costs_no_batch(house: House) -> None:
+    await house.config("a", "t.nul")
+    await house.config("b", "t.quick")
+    await claims.trigger(house.link, "a")
+    await claims.trigger(house.link, "b")
+    async with house.running():
+        await until(lambda: _at_least(house, "a", 1))
+        await until(lambda: _at_least(house, "b", 1))
+
+
+async def test_overlap_skip_records_the_run_that_it_collided_with(house: House) -> None:
+    await house.config("a", "t.sleep", params={"seconds": 2.5}, schedule=["@every 1s"])
+    async with house.running():
+        await until(lambda: _at_least(house, "a", 1))
+    skips = await house.link.run("select reason, detail from task_skips where name = 'a'")
+    assert skips
+    assert {reason for reason, _ in skips} == {"overlap"}
+    assert "the run of" in skips[0][1]
+
+
+async def test_after_downtime_the_latest_is_made_up_for_and_the_rest_is_one_skip(house: House) -> None:
+    now = datetime.now(UTC)
+    await house.config("a", "t.quick", schedule=["@every 1h"], through=now - timedelta(hours=10))
+    async with house.running():
+        await until(lambda: _at_least(house, "a", 1))
+    rows = await house.rows("a")
+    assert len(rows) == 1
+    assert rows[0][5] in {"catch_up", "schedule"}
+    assert now - rows[0][0] < timedelta(hours=1)
+    [skip] = await house.link.run("select count, reason from task_skips where name = 'a'")
+    assert skip[0] in (9, 8)
+    assert skip[1] == "missed"
+
+
+async def test_redis_emptied_while_running_is_rebuilt_and_nothing_fires_twice(house: House, redis_prefix: str) -> None:
+    await house.config("a", "t.quick", schedule=["@every 1s"])
+    async with house.running():
+        await until(lambda: _at_least(house, "a", 2))
+        for _ in range(3):
+            keys = [key async for key in house.redis.client.scan_iter(f"{redis_prefix}*")]
+            await house.redis.client.delete(*keys)
+            seen = len(await house.rows("a"))
+            await until(lambda seen=seen: _at_least(house, "a", seen + 2))
+    instants = [row[0] for row in await house.rows("a")]
+    assert len(set(instants)) == len(instants)
+    skipped = await house.link.run("select coalesce(sum(count), 0) from task_skips where reason <> 'missed'")
+    assert skipped == [(0,)]
+
+
+async def test_a_pause_holds_and_its_instants_are_skips(house: House) -> None:
+    await house.config("a", "t.quick", schedule=["@every 1s"])
+    async with house.running():
+        await until(lambda: _at_least(house, "a", 1))
+        await overrides.pause(house.link, "a", "maintenance", "ops", None)
+        await house.align()
+        await asyncio.sleep(1.2)
+        held = len(await house.rows("a"))
+        await asyncio.sleep(2.2)
+        assert len(await house.rows("a")) == held
+        await claims.trigger(house.link, "a")
+        await until(lambda: _at_least(house, "a", held + 1))
+        await overrides.resume(house.link, "a")
+        await house.align()
+        await until(lambda: _at_least(house, "a", held + 3))
+    reasons = await house.link.run("select distinct reason, detail from task_skips where name = 'a'")
+    assert reasons == [("paused", "paused by ops: maintenance")]
+
+
+async def test_a_stop_gives_what_runs_its_grace_and_records_what_it_cut_short(house: House) -> None:
+    await house.config("short", "t.sleep", params={"seconds": 0.5})
+    await house.config("long", "t.sleep")
+    await claims.trigger(house.link, "short")
+    await claims.trigger(house.link, "long")
+    async with house.running(shutdown_grace="1500ms") as runner:
+        await until(lambda: _begun(runner, 2))
+    [short] = await house.rows("short")
+    [long] = await house.rows("long")
+    assert short[1] is True
+    assert (long[1], long[2]) == (False, "the runner was stopped before it finished")
+    assert await house.link.run("select 1 from task_claims") == []
+    assert await runners.listing(house.link) == []
+
+
+async def _begun(runner: Runner, count: int) -> bool:
+    return len(runner.running) >= count
+
+
+async def test_a_dead_runners_work_is_taken_over_as_failed_attempts(house: House) -> None:
+    dead = uuid4()
+    await runners.register(house.link, dead, host="gone", pid=1, queues=["default"], tasks={}, lease=2)
+    for name, attempts in (("again", 2), ("never", 1)):
+        await house.config(name, "t.fail", params={"until": 2}, retries={"attempts": attempts, "backoff": "10ms"})
+        await claims.trigger(house.link, name)
+    assert len(await claims.pick_up(house.link, dead, ["default"], ["t.fail"], 9)) == 2
+    async with house.running():
+        [again] = await until(lambda: _at_least(house, "again", 1))
+        [never] = await until(lambda: _at_least(house, "never", 1))
+        await until(lambda: _only(house, dead))
+    assert again[1] is True
+    assert [attempt["error"] for attempt in again[6]] == ["the runner died"]
+    assert (never[1], never[2]) == (False, "the runner died")
+
+
+async def _only(house: House, dead: Any) -> bool:
+    return dead not in {row.id for row in await runners.listing(house.link)}
+
+
+async def test_new_task_code_is_used_by_the_next_run_and_what_runs_finishes_with_the_old(house: House) -> None:
+    code = house.directory / "mytasks.py"
+    code.write_text(TASKS + VERSIONED.replace("VERSION", "old"))
+    await house.config("slow", "t.version", params={"wait": 1.5})
+    await house.config("fast", "t.version")
+    await claims.trigger(house.link, "slow")
+    async with house.running() as runner:
+        await until(lambda: _begun(runner, 1))
+        code.write_text(TASKS + VERSIONED.replace("VERSION", "new"))
+        await runner.reload()
+        await claims.trigger(house.link, "fast")
+        await SchedulerService(house.redis).wake()
+        [fast] = await until(lambda: _at_least(house, "fast", 1))
+        [slow] = await until(lambda: _at_least(house, "slow", 1))
+    assert (fast[3], slow[3]) == ("new", "old")
+
+
+async def test_work_for_a_task_that_is_not_here_waits(house: House) -> None:
+    await house.config("a", "elsewhere.only", schedule=["@every 1s"])
+    await house.config("b", "t.quick", schedule=["@every 1s"])
+    async with house.running():
+        await until(lambda: _at_least(house, "b", 2))
+    assert await house.rows("a") == []
+    assert await house.link.run("select 1 from task_claims") == []
+
+
+async def test_more_due_than_slots_is_worked_off(house: House) -> None:
+    for n in range(12):
+        await house.config(f"n{n}", "t.block", params={"seconds": 0.1}, schedule=["@every 1h"])
+    await house.link.run("update task_cursors set through = through - interval '1 hour'")
+    async with house.running(worker_processes=2):
+        for n in range(12):
+            await until(lambda n=n: _at_least(house, f"n{n}", 1))
+    assert await house.link.run("select count(*) from task_executions") == [(12,)]
+
+
+async def test_an_unreachable_postgresql_is_said_at_the_start(house: House, tmp_path: Path) -> None:
+    from reconciler.errors import StoreUnavailable
+
+    house.database_url = f"postgresql:///reconciler?host={tmp_path}&user=nobody"
+    with pytest.raises(StoreUnavailable, match="postgresql"):
+        await house.runner().run(asyncio.Event())
