@@ -1,0 +1,166 @@
+"""How a runner and its children talk: JSON values over a socket, each after its length in four bytes."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from reconciler.execute import Call, Outcome
+
+LENGTH = struct.Struct("!I")
+CHUNK = 256 * 1024
+LARGEST = 256 * 1024 * 1024
+dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def frame(message: list[Any]) -> bytes:
+    content = dumps(message).encode()
+    return LENGTH.pack(len(content)) + content
+
+
+class Frames:
+    """Messages out of a stream of bytes; ValueError for bytes that are none."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[list[Any]]:
+        rest = self._rest
+        rest += data
+        start = 0
+        while len(rest) - start >= LENGTH.size:
+            length = LENGTH.unpack_from(rest, start)[0]
+            end = start + LENGTH.size + length
+            if length > LARGEST:
+                raise ValueError("not a message")
+            if end > len(rest):
+                break
+            message = bytes(rest[start + LENGTH.size : end])
+            start = end
+            yield json.loads(message)
+        del rest[:start]
+
+
+class Channel:
+    """One end of a socket in an event loop. Sending never waits: what does not fit is sent when it does."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        sock: socket.socket,
+        on_message: Callable[[list[Any]], None],
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        sock.setblocking(False)
+        self.loop, self.sock = loop, sock
+        self._on_message, self._on_end = on_message, on_end
+        self._frames = Frames()
+        self._unsent = bytearray()
+        self.is_open = True
+        loop.add_reader(sock.fileno(), self._readable)
+
+    def send(self, message: list[Any]) -> None:
+        if not self.is_open:
+            return
+        data = frame(message)
+        if not self._unsent:
+            sent = self._write(data)
+            if sent == len(data):
+                return
+            data = data[sent:]
+            self.loop.add_writer(self.sock.fileno(), self._writable)
+        self._unsent += data
+
+    def drain(self) -> None:
+        """Take in all that has arrived."""
+        while self.is_open and self._readable():
+            pass
+
+    def close(self) -> None:
+        if self.is_open:
+            self.is_open = False
+            self.loop.remove_reader(self.sock.fileno())
+            self.loop.remove_writer(self.sock.fileno())
+            self.sock.close()
+
+    @property
+    def is_flushed(self) -> bool:
+        return not self._unsent
+
+    def _readable(self) -> bool:
+        try:
+            data = self.sock.recv(CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            data = b""
+        if data and self._is_understood(data):
+            return True
+        self.close()
+        self._on_end()
+        return False
+
+    def _is_understood(self, data: bytes) -> bool:
+        """A task that writes to our socket has broken it for good: the same as its end."""
+        messages = self._frames.feed(data)
+        while True:
+            try:
+                message = next(messages, None)
+            except ValueError:
+                return False
+            if message is None:
+                return True
+            self._on_message(message)
+
+    def _writable(self) -> None:
+        del self._unsent[: self._write(self._unsent)]
+        if not self._unsent:
+            self.loop.remove_writer(self.sock.fileno())
+
+    def _write(self, data: bytes | bytearray) -> int:
+        with suppress(BlockingIOError, InterruptedError):
+            try:
+                return self.sock.send(data)
+            except (BrokenPipeError, ConnectionResetError):
+                return len(data)  # the reader is gone; its end is noticed where we read
+        return 0
+
+
+def call_row(number: int, call: Call) -> list[Any]:
+    return [
+        number,
+        call.id,
+        call.name,
+        call.task,
+        call.params,
+        call.scheduled_for.isoformat(),
+        call.attempt,
+        call.trigger,
+        call.idempotency_key,
+        call.revision,
+        call.timeout,
+    ]
+
+
+def call_from(row: list[Any]) -> Call:
+    _, id_, name, task, params, scheduled_for, *rest = row
+    return Call(id_, name, task, params, datetime.fromisoformat(scheduled_for), *rest)
+
+
+def outcome_row(number: int, outcome: Outcome) -> list[Any]:
+    return [
+        number,
+        outcome.is_success,
+        outcome.started_at,
+        outcome.finished_at,
+        outcome.error,
+        outcome.traceback,
+        outcome.result,
+        outcome.log,
+    ]
