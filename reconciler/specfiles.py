@@ -1,0 +1,156 @@
+"""A directory of YAML into specs, with every fault: `SpecReader`.
+
+It remembers what each file held, so that a pass over unchanged files looks at their times and opens none. Which task
+functions exist is not known here; who asks brings a check.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.errors import ReconcilerError
+from reconciler.spec import Fault, LocatedSpec, SpecSet, TaskSpec
+from reconciler.specfields import shown
+from reconciler.speclayers import Check
+from reconciler.specpass import Known, Pass
+from reconciler.specwalk import DEFAULTS, Amiss, Found, Walk, alone, walk
+
+if TYPE_CHECKING:
+    from reconciler.params import ParamFault
+    from reconciler.registry import Task
+
+__all__ = ["Check", "Fault", "LocatedSpec", "SpecReader", "SpecSet", "check_against"]
+
+MOST_FAULTS = 10_000
+
+
+class SpecReader:
+    """The specs below `root` (a directory, or one file of it), read again and again.
+
+    `environment` picks from each spec's `environments`. `check` says what is wrong with a spec's task and parameters.
+    For a single file, `within` is the directory whose defaults and calendars hold; by default its own.
+    """
+
+    def __init__(
+        self, root: Path, *, environment: str | None = None, check: Check | None = None, within: Path | None = None
+    ) -> None:
+        self.root = root
+        self.environment = environment
+        self.check = check
+        self.within = within
+        self._known: dict[str, Known] = {}
+        self._amiss: list[Amiss] = []
+        self._last: SpecSet | None = None
+
+    def read(self) -> SpecSet:
+        """Everything there is now. Never raises for what files hold; ReconcilerError if the root cannot be read.
+
+        The same object as before where nothing has changed.
+        """
+        with _without_collector():
+            is_alone = not os.path.isdir(self.root)  # noqa: PTH112 - False too where looking is not allowed
+            base = (self.within or self.root.parent) if is_alone else self.root
+            found = _one_file(self.root, base) if is_alone else walk(str(base))
+            now = Pass(found, _shown(base), self._known)
+            now.run(self.environment, self.check)
+            is_same = not now.changed and now.known.keys() == self._known.keys() and found.amiss == self._amiss
+            self._known, self._amiss = now.known, found.amiss
+            if self._last is None or not is_same:
+                self._last = _gathered(now)
+            return self._last
+
+
+def check_against(tasks: Mapping[str, Task]) -> Check:
+    """A check of specs against these tasks: an unknown one, with the nearest name, and parameters that do not fit."""
+    from reconciler.nearest import did_you_mean
+    from reconciler.params import ParamFault, check_params
+
+    @cache  # the same misspelling often stands in many files
+    def unknown(name: str) -> list[ParamFault]:
+        return [ParamFault("", f"no task named {shown(name)}; {did_you_mean(name, tasks)}")]
+
+    def check(spec: TaskSpec) -> Sequence[ParamFault]:
+        task = tasks.get(spec.task)
+        return unknown(spec.task) if task is None else check_params(task, spec.params)
+
+    return check
+
+
+def _gathered(now: Pass) -> SpecSet:
+    faults = [Fault(now.where(path), 1, 1, "file", what) for path, what in now.found.amiss]
+    for known in now.known.values():
+        faults += known.held.faults
+    specs, doubled = _named_once(now)
+    warnings = (warning for known in now.known.values() for warning in known.held.warnings)
+    return SpecSet(
+        tuple(specs),
+        _in_order([*faults, *doubled], now.where("")),
+        _in_order(warnings, now.where("")),
+        len(now.found.files),
+    )
+
+
+def _named_once(now: Pass) -> tuple[list[LocatedSpec], list[Fault]]:
+    first: dict[str, LocatedSpec] = {}
+    doubled = []
+    for known in now.known.values():
+        for located, (line, column) in zip(known.held.specs, known.held.names, strict=True):
+            other = first.setdefault(located.spec.name, located)
+            if other is not located:
+                place = f"{now.where(other.path)}:{other.line}"
+                what = f"'{located.spec.name}' is taken by {place}; give one of them another name"
+                doubled.append(Fault(now.where(located.path), line, column, "name", what))
+    return list(first.values()), doubled
+
+
+def _in_order(faults: Iterable[Fault], root: str) -> tuple[Fault, ...]:
+    ordered = sorted(set(faults))
+    if len(ordered) <= MOST_FAULTS:
+        return tuple(ordered)
+    more = Fault(root, 1, 1, "file", f"and {len(ordered) - MOST_FAULTS} more lines; mend these first")
+    return (*ordered[:MOST_FAULTS], more)
+
+
+def _one_file(file: Path, within: Path) -> Walk:
+    """The file, and the defaults of the folders from `within` down to it."""
+    folder, top = file.absolute().parent, within.absolute()
+    if not folder.is_relative_to(top):
+        raise ReconcilerError(f"{file}: is not below {within}: name a file of that directory")
+    inside = folder.relative_to(top).parts
+    found = Walk(os.path.realpath(within))
+    for depth in range(len(inside) + 1):
+        here = top.joinpath(*inside[:depth])
+        found.files += [_placed(here / name, top) for name in DEFAULTS if os.path.isfile(here / name)]  # noqa: PTH113
+    if file.name not in DEFAULTS:
+        found.files.append(_placed(file, top))
+    return found
+
+
+def _placed(file: Path, top: Path) -> Found:
+    return alone(str(file))._replace(path=file.absolute().relative_to(top).as_posix())
+
+
+def _shown(root: Path) -> str:
+    """How the root is written before the paths below it: from where the person stands, if it lies below."""
+    here = Path.cwd()
+    path = root.absolute()
+    text = path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
+    return "" if text == "." else f"{text.rstrip('/')}/"
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Reading makes many objects and no cycles: looking for cycles meanwhile takes a quarter of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
