@@ -39,8 +39,9 @@ BATCH = 1000
 
 @dataclass(slots=True)
 class Batch:
-    """What a look comes to, before anything is written."""
+    """What a look comes to, before anything is written; `free` is the slots it has left, by kind."""
 
+    free: dict[bool, int]
     moves: list[Move] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     skips: list[Skip] = field(default_factory=list)
@@ -125,7 +126,7 @@ class Decider:
         for config_id in {item.config_id for item in due} - seen.keys():
             await self._scheduler.unregister(config_id)
         specs = await load_specs(self._link, [(row.name, row.digest) for row in seen.values()])
-        batch = Batch()
+        batch = Batch({is_async: self._running.free(is_async) for is_async in (True, False)})
         for item in due:
             if row := seen.get(item.config_id):
                 self._consider(batch, item, row, specs.get((row.name, row.digest)), now)
@@ -142,12 +143,12 @@ class Decider:
             batch.returns.setdefault(now + NO_TASK, []).append(item)
             return
         decision = decide(spec, row.through, now, row.pauses)
-        taken = sum(run.is_async == info.is_async for run in batch.runs)
-        if len(decision.fires) > self._running.free(info.is_async) - taken:
+        if len(decision.fires) > batch.free[info.is_async]:
             batch.returns.setdefault(now + NO_SLOT, []).append(item)
             return
         batch.advances[row.name] = _advance(item, spec, decision)
         if not decision.is_empty:
+            batch.free[info.is_async] -= len(decision.fires)
             batch.moves.append(Move(row.name, row.digest, row.through, decision.through))
             batch.skips += decision.skips
             batch.runs += [Run(_claim(row, spec, fire), spec, info.is_async) for fire in decision.fires]
