@@ -1,0 +1,122 @@
+"""What a person may write for an instant, a length of time, a parameter, a name; and who that person is."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+
+from reconciler.cli.command import Given
+from reconciler.errors import ReconcilerError
+
+
+class Length(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+    """`90s`, `2h`, `1d12h`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        from reconciler.durations import parse_duration
+
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Instant(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+    """An ISO date or time, or with `is_past` also a length of time before now; naive ones are left naive."""
+
+    name = "instant"
+
+    def __init__(self, *, is_past: bool = False) -> None:
+        self.is_past = is_past
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            return value if isinstance(value, datetime) else self._moment(value)
+        except ValueError:
+            example = "'2026-01-02T03:00:00Z'" + (" or '2h'" if self.is_past else "")
+            self.fail(f"{value!r} is not an instant; an example: {example}", param, ctx)
+
+    def _moment(self, text: str) -> datetime:
+        from reconciler.durations import parse_duration
+
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError:
+            if not self.is_past:
+                raise
+        return datetime.now(UTC) - parse_duration(text)
+
+
+def aware(moment: datetime, timezone: str = "UTC") -> datetime:
+    """The instant in UTC; a naive one is read on the clocks of that zone."""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(timezone))).astimezone(UTC)
+
+
+class Parameter(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+    """`key=value`: the value as a spec would read it, `{…}` and `[…]` as JSON."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        if isinstance(value, tuple):
+            return value
+        key, equals, text = value.partition("=")
+        if not equals or not key:
+            self.fail(f"{value!r} is not 'key=value'", param, ctx)
+        try:
+            return key, parameter_value(text)
+        except ValueError as error:
+            self.fail(f"{key}: {error}", param, ctx)
+
+
+def parameter_value(text: str) -> Any:
+    """What the text means: JSON where it opens like a structure or a quotation, else the word as a spec reads it.
+
+    ValueError where it is neither, or ambiguous.
+    """
+    from reconciler.yamlscalars import plain
+
+    return json.loads(text) if text.startswith(("{", "[", '"')) else plain(text)
+
+
+def actor() -> str:
+    """`user@host`, as pauses, triggers and syncs record it."""
+    import getpass
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        import os
+
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names that begin so, read off the spec files without parsing them: quick, and near enough for a shell."""
+    import re
+
+    try:
+        settings = ctx.find_root().ensure_object(Given).settings
+        names: set[str] = set()
+        for source in settings.sources:
+            files = sorted((settings.directory / source.path).rglob("*.y*ml"))[:2000]
+            for path in files:
+                text = path.read_text("utf-8", "replace") if path.stat().st_size < 100_000 else ""
+                found = re.findall(r"^name:\s*[\"']?([\w.-]+)", text, re.MULTILINE)
+                names.update(found or [path.stem])
+    except (ReconcilerError, OSError):
+        return []
+    return sorted(name for name in names if name.startswith(incomplete) and not name.startswith("_"))
+
+
+params_option = click.option(
+    "-p", "--param", "params", type=Parameter(), multiple=True, metavar="KEY=VALUE", help="A parameter; repeatable."
+)

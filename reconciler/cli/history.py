@@ -1,0 +1,124 @@
+"""`history` and `logs`: what ran and what came of it, from the one final row of each occurrence."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli.arguments import Instant, aware, complete_name
+from reconciler.cli.command import command
+from reconciler.cli.names import require_known
+from reconciler.cli.output import Column, Format, document, line, note, output_option, show, utc
+from reconciler.cli.stores import with_link
+from reconciler.cli.words import exact, first_line, span, when
+from reconciler.errors import ReconcilerError
+
+if TYPE_CHECKING:
+    from reconciler.db.executions import TaskExecution
+    from reconciler.db.link import Link
+
+LISTED = (
+    "name", "scheduled_for", "is_success", "task", "trigger", "started_at", "finished_at", "error", "result",
+    "attempts", "replays", "runner", "digest", "revision",
+)  # fmt: skip
+
+
+@command("history", example="reconciler history nightly-sales --failed --since 7d")
+@click.argument("name", required=False, shell_complete=complete_name)
+@click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="How many at most.")
+@click.option("--since", type=Instant(is_past=True), metavar="ISO|LENGTH", help="Finished since then; '2h' ago works.")
+@click.option("--failed", is_flag=True, help="Only what failed.")
+@output_option
+def history(name: str | None, limit: int, since: datetime | None, failed: bool, output: Format) -> int:
+    """What ran, newest first.
+
+    When, how long, and whether it succeeded.
+    """
+
+    async def read(link: Link) -> list[TaskExecution]:
+        from reconciler.db import executions
+
+        start = aware(since) if since else None
+        found = await executions.history(link, name=name, limit=limit, since=start, failed=failed)
+        if name and not found:
+            await require_known(link, name)
+        return found
+
+    rows = with_link(read)
+    now = datetime.now(UTC)
+    show(output, "executions", [listed(row) for row in rows], columns(now), empty="nothing ran yet, as far as asked")
+    return 0
+
+
+@command("logs", example="reconciler logs nightly-sales 2026-01-02T02:00:00Z")
+@click.argument("name", shell_complete=complete_name)
+@click.argument("instant", required=False, type=Instant())
+@output_option
+def logs(name: str, instant: datetime | None, output: Format) -> int:
+    """What one run printed and logged, with its error.
+
+    The latest run by default; INSTANT is the `scheduled_for` that history shows.
+    """
+
+    async def read(link: Link) -> TaskExecution | None:
+        from reconciler.db import executions
+
+        if instant is not None:
+            found = await executions.one(link, name, aware(instant))
+        else:
+            found = await executions.latest(link, name)
+        if found is None:
+            await require_known(link, name)
+        return found
+
+    row = with_link(read)
+    if row is None:
+        what = f"no result for {utc(aware(instant))}" if instant else "no result yet"
+        raise ReconcilerError(f"logs: {name}: {what}: see reconciler history {name} and reconciler status {name}")
+    if output != "table":
+        document({**listed(row), "traceback": row.traceback, "log": row.log}, output)
+        return 0
+    _print(row)
+    return 0
+
+
+def listed(row: TaskExecution) -> dict[str, Any]:
+    """A row of the listing, without log and traceback, which `logs` has."""
+    whole = asdict(row)
+    return {key: whole[key] for key in LISTED}
+
+
+def result(row: dict[str, Any]) -> str:
+    """`✓ in 12 ms`, `✗ in 3 s`."""
+    return f"{'✓' if row['is_success'] else '✗'} in {span(row['finished_at'] - row['started_at'])}"
+
+
+def columns(now: datetime) -> list[Column]:
+    return [
+        Column("name", lambda row: row["name"], lambda row: "bold"),
+        Column("scheduled for (UTC)", lambda row: exact(row["scheduled_for"]).removesuffix(" UTC")),
+        Column("finished", lambda row: when(row["finished_at"], now)),
+        Column("result", result, lambda row: "green" if row["is_success"] else "red"),
+        Column("trigger", lambda row: row["trigger"]),
+        Column("attempt", lambda row: str(len(row["attempts"]) + 1)),
+        Column("error", lambda row: first_line(row["error"])),
+    ]
+
+
+def _print(row: TaskExecution) -> None:
+    state = "succeeded" if row.is_success else "failed"
+    note(f"{row.name} {utc(row.scheduled_for)}: {state} after {span(row.finished_at - row.started_at)}")
+    if row.log:
+        line(row.log.rstrip("\n"))
+    if row.traceback:
+        line(row.traceback.rstrip("\n"))
+    if row.error:
+        note(f"error: {row.error}")
+    if not row.log and not row.traceback:
+        note("it printed and logged nothing")
+
+
+COMMANDS = {"history": history, "logs": logs}

@@ -1,0 +1,117 @@
+"""`next`: when a task or an expression is due, by the rules that the runner uses."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli.arguments import Instant, aware, complete_name
+from reconciler.cli.command import command, hint
+from reconciler.cli.output import Column, Format, line, note, output_option, show, utc
+from reconciler.cli.words import exact, when
+from reconciler.errors import ReconcilerError
+
+if TYPE_CHECKING:
+    from reconciler.schedule import Schedule
+    from reconciler.spec import TaskSpec
+
+
+@command("next", example='reconciler next "0 2 * * 1-5" --timezone Europe/Berlin -n 5')
+@click.argument("what", metavar="NAME|EXPR", shell_complete=complete_name)
+@click.option("--timezone", metavar="ZONE", help="The zone of the expression; for a name: instead of its own.")
+@click.option("--seconds", type=click.Choice(["first", "last"]), help="Where six fields have their seconds.")
+@click.option("--from", "start", type=Instant(), metavar="ISO", help="Instants strictly after this one; default now.")
+@click.option("-n", "count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many.")
+@output_option
+def next_(
+    what: str, timezone: str | None, seconds: str | None, start: datetime | None, count: int, output: Format
+) -> int:
+    """When a task, or a cron expression, is due next.
+
+    A NAME is looked up in the specs first, then in the database; an EXPR needs neither.
+    """
+    schedule, zone, found = _schedule(what, timezone, seconds)
+    for warning in schedule.warnings if schedule else ():
+        note(f"reconciler: warning: {warning}")
+    now = datetime.now(UTC)
+    since = aware(start, zone) if start else now
+    instants = list(islice(schedule.upcoming(since), count)) if schedule else []
+    rows = [{"scheduled_for": utc(moment), "local": _local(moment, zone), "moment": moment} for moment in instants]
+    if output == "table":
+        _headline(what, schedule, found)
+    columns = [
+        Column("local time", lambda row: exact(row["moment"], zone)),
+        Column("scheduled for (UTC)", lambda row: row["scheduled_for"]),
+        Column("from now", lambda row: when(row["moment"], now)),
+    ]
+    answer: list[dict[str, Any]] = (
+        rows if output == "table" else [{k: r[k] for k in ("scheduled_for", "local")} for r in rows]
+    )
+    show(output, "occurrences", answer, columns, empty=_nothing(schedule), extra={"timezone": zone, "found_in": found})
+    return 0
+
+
+def _schedule(what: str, timezone: str | None, seconds: str | None) -> tuple[Schedule | None, str, str]:
+    """The schedule meant, its zone, and where it was found."""
+    from reconciler.schedule import InvalidSchedule, Schedule
+
+    if " " in what.strip() or what.startswith("@"):
+        zone = timezone or "UTC"
+        try:
+            return Schedule([what], zone, seconds=seconds), zone, "expression"  # type: ignore[arg-type]
+        except InvalidSchedule as error:
+            raise ReconcilerError(f"next: {error}") from error
+    spec, found = _find(what)
+    if timezone:
+        spec = type(spec).from_document({**spec.document(), "timezone": timezone})
+    return spec.when(), spec.timezone, found
+
+
+def _find(name: str) -> tuple[TaskSpec, str]:
+    from reconciler.cli.specs import read_all
+
+    known: list[str] = []
+    for specs in read_all():
+        for located in specs.specs:
+            if located.spec.name == name:
+                return located.spec, located.path
+            known.append(located.spec.name)
+    return _find_in_database(name, known)
+
+
+def _find_in_database(name: str, known: list[str]) -> tuple[TaskSpec, str]:
+    from reconciler.cli.stores import with_link
+    from reconciler.db import configs
+    from reconciler.spec import TaskSpec
+
+    rows = with_link(lambda link: configs.load(link, None))
+    for config in rows:
+        if config.name == name:
+            return TaskSpec.from_document(config.spec), "database"
+    known = known + [config.name for config in rows]
+    meant = hint(name, known) or "; a cron expression has spaces or begins with '@'"
+    raise ReconcilerError(f"next: no task named '{name}', neither in the specs nor in the database{meant}")
+
+
+def _headline(what: str, schedule: Schedule | None, found: str) -> None:
+    if schedule is not None:
+        from reconciler.describe import describe
+
+        place = "" if found == "expression" else f" (from {found})"
+        line(f"{what}{place}: {describe(schedule)}")
+
+
+def _nothing(schedule: Schedule | None) -> str:
+    return "no schedule: it runs only when triggered" if schedule is None else "it never comes again"
+
+
+def _local(moment: datetime, zone: str) -> str:
+    from zoneinfo import ZoneInfo
+
+    return moment.astimezone(ZoneInfo(zone)).isoformat()
+
+
+COMMANDS = {"next": next_}

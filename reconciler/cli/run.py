@@ -1,0 +1,124 @@
+"""`run`: one task function, here and now, for whoever writes it. No store is touched and nothing is recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import click
+
+from reconciler.cli.arguments import complete_name, params_option
+from reconciler.cli.command import command, given, hint
+from reconciler.cli.output import line, note
+from reconciler.cli.specs import discover, read_all
+from reconciler.cli.words import span
+from reconciler.errors import ReconcilerError
+
+if TYPE_CHECKING:
+    from reconciler.execute import Call, Outcome
+    from reconciler.registry import Task
+
+INTERRUPTED = 130
+
+
+@command("run", example="reconciler run reports.build -p region=eu")
+@click.argument("what", metavar="NAME|TASK", shell_complete=complete_name)
+@params_option
+def run(what: str, params: tuple[tuple[str, Any], ...]) -> int:
+    """Call one function here and now: no store, no record.
+
+    NAME is a spec, whose parameters are used, with yours over them; TASK is a registered function. What it prints is
+    shown as it comes, its result last, on stdout. Exit code 1 when it fails.
+    """
+    settings = given().settings
+    if settings.database_url:
+        # As a runner tells its tasks.
+        os.environ.setdefault("RECONCILER_DATABASE_URL", settings.database_url.get_secret_value())
+    faults = discover(settings)
+    for fault in faults:
+        note(f"reconciler: {fault}")
+    task, call = _call(what, dict(params))
+    _check(task, call)
+    outcome = _execute(task, call)
+    return _tell(outcome)
+
+
+def _call(what: str, params: dict[str, Any]) -> tuple[Task, Call]:
+    from reconciler.execute import Call
+    from reconciler.registry import TASKS, get_task_function
+
+    name, task, given_params, timeout = _meant(what)
+    get_task_function(task)  # for its error
+    now = datetime.now(UTC)
+    call = Call(
+        id=str(uuid4()),
+        name=name,
+        task=task,
+        params={**given_params, **params},
+        scheduled_for=now,
+        attempt=1,
+        trigger="manual",
+        idempotency_key=f"{name}@{now.isoformat()}",
+        revision=None,
+        timeout=timeout,
+    )
+    return TASKS[task], call
+
+
+def _meant(what: str) -> tuple[str, str, dict[str, Any], float | None]:
+    """The name, the task, its parameters and its timeout: of the spec so named, else of the bare function."""
+    from reconciler.registry import TASKS
+
+    names = []
+    for specs in read_all():
+        for located in specs.specs:
+            spec = located.spec
+            if spec.name == what:
+                limit = spec.timeout.total_seconds() if spec.timeout else None
+                return spec.name, spec.task, dict(spec.params), limit
+            names.append(spec.name)
+        for fault in specs.faults:
+            # The spec that is meant may be the broken one.
+            note(str(fault))
+    if what in TASKS:
+        return what, what, {}, None
+    raise ReconcilerError(f"run: no spec and no task named '{what}'{hint(what, [*names, *TASKS])}")
+
+
+def _check(task: Task, call: Call) -> None:
+    from reconciler.registry import check_params
+
+    if faults := check_params(task, call.params):
+        raise ReconcilerError(f"run: {call.task}: {'; '.join(f'{fault.param}: {fault.what}' for fault in faults)}")
+
+
+def _execute(task: Task, call: Call) -> Outcome:
+    from reconciler.execute import execute
+    from reconciler.output import Recording, captured
+
+    # What it prints is its log, on stderr, so that stdout holds the result alone.
+    record = Recording(echo=sys.stderr)
+    with captured():
+        return execute(task, call, record=record)
+
+
+def _tell(outcome: Outcome) -> int:
+    from datetime import timedelta
+
+    took = span(timedelta(seconds=outcome.finished_at - outcome.started_at))
+    if outcome.is_success:
+        if outcome.result is not None:
+            line(json.dumps(outcome.result, indent=2, ensure_ascii=False))
+        note(f"✓ succeeded in {took}")
+        return 0
+    if outcome.traceback:
+        note(outcome.traceback.rstrip("\n"))
+    note(f"✗ failed after {took}: {outcome.error}")
+    return INTERRUPTED if (outcome.error or "").startswith("KeyboardInterrupt") else 1
+
+
+COMMANDS = {"run": run}

@@ -1,0 +1,56 @@
+"""How a command reaches the two stores: open for as long as it needs them, with the schema that this version knows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from reconciler.cli.command import given
+
+if TYPE_CHECKING:
+    from reconciler.db.link import Link
+    from reconciler.embedded import Stores
+    from reconciler.scheduler import RedisServiceManager
+
+T = TypeVar("T")
+
+
+def with_link(act: Callable[[Link], Awaitable[T]]) -> T:
+    """What `act` returns, given a link to a database whose schema is current."""
+    return with_stores(lambda link, stores: act(link))
+
+
+def with_stores(act: Callable[[Link, Stores], Awaitable[T]]) -> T:
+    """The same, with where both stores are; embedded ones are started, or shared with whoever has them running."""
+    from reconciler.embedded import open_stores
+
+    with open_stores(given().settings) as stores:
+        return asyncio.run(_linked(stores, act))
+
+
+async def _linked(stores: Stores, act: Callable[[Link, Stores], Awaitable[T]]) -> T:
+    from reconciler.db.link import Link
+
+    link = Link(stores.database_url)
+    try:
+        await make_current(link, stores)
+        return await act(link, stores)
+    finally:
+        await link.close()
+
+
+async def make_current(link: Link, stores: Stores) -> None:
+    """Migrate an embedded database; ReconcilerError naming the command when one's own server is outdated."""
+    from reconciler.db import schema
+
+    if stores.is_embedded and await schema.current_revision(link) != schema.head_revision():
+        await asyncio.to_thread(schema.upgrade, stores.database_url, "head")
+    await schema.require_current(link)
+
+
+def redis_of(stores: Stores) -> RedisServiceManager:
+    """Redis under the prefix of the settings; nothing is connected yet."""
+    from reconciler.scheduler import RedisServiceManager
+
+    return RedisServiceManager(stores.redis_url, given().settings.redis_prefix)

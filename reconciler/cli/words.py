@@ -1,0 +1,45 @@
+"""How a moment is said: near or far in words, and exactly in the task's own zone."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+
+def span(length: timedelta) -> str:
+    """`350 ms`, `65 s`, `3 min`, `2 h 5 min`, `4 d 2 h`: as fine as the length makes interesting."""
+    seconds = length.total_seconds()
+    if seconds < 1:
+        return f"{max(0, round(seconds * 1000))} ms"
+    seconds = round(seconds)
+    if seconds < 120:
+        return f"{seconds} s"
+    if seconds < 7_200:
+        return f"{seconds // 60} min"
+    big, small, unit, part = (3_600, 60, "h", "min") if seconds < 172_800 else (86_400, 3_600, "d", "h")
+    rest = seconds % big // small
+    return f"{seconds // big} {unit}" + (f" {rest} {part}" if rest else "")
+
+
+def when(moment: datetime, now: datetime) -> str:
+    """`in 3 min`, `12 s ago`, `now`."""
+    away = moment - now
+    if abs(away) < timedelta(seconds=1):
+        return "now"
+    return f"in {span(away)}" if away > timedelta(0) else f"{span(-away)} ago"
+
+
+def exact(moment: datetime, timezone: str = "UTC") -> str:
+    """`2026-01-02 03:00:00 Europe/Berlin`; with the offset too where that zone's clock says this time twice."""
+    local = moment.astimezone(ZoneInfo(timezone))
+    text = local.strftime("%Y-%m-%d %H:%M:%S")
+    if local.microsecond:
+        text += f".{local.microsecond // 1000:03d}"
+    is_twice = local.utcoffset() != local.replace(fold=1 - local.fold).utcoffset()
+    return f"{text}{local.strftime('%z') if is_twice else ''} {timezone}"
+
+
+def first_line(text: str | None, longest: int = 80) -> str:
+    """The first line that says something, cut to `longest` characters."""
+    found = next((part.strip() for part in (text or "").splitlines() if part.strip()), "")
+    return found if len(found) <= longest else found[: longest - 1] + "…"

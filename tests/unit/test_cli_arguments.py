@@ -1,0 +1,56 @@
+"""What may be written for an instant, a length and a parameter."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+import pytest
+
+from reconciler.cli.arguments import Instant, Length, Parameter, aware
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [
+        ("region=eu", ("region", "eu")),
+        ("n=3", ("n", 3)),
+        ("rate=1.5", ("rate", 1.5)),
+        ("dry=true", ("dry", True)),
+        ("none=null", ("none", None)),
+        ("empty=", ("empty", "")),
+        ("sql=a=b", ("sql", "a=b")),
+        ('word="3"', ("word", "3")),
+        ("list=[1, 2]", ("list", [1, 2])),
+        ('dsn={"from_env": "DSN"}', ("dsn", {"from_env": "DSN"})),
+    ],
+)
+def test_a_parameter_means_what_a_spec_would_mean(text: str, pair: tuple[str, Any]) -> None:
+    assert Parameter().convert(text, None, None) == pair
+
+
+@pytest.mark.parametrize("text", ["region", "=eu", "a={", "a=yes", "a=[1,"])
+def test_a_parameter_that_is_none_is_a_usage_error(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Parameter().convert(text, None, None)
+
+
+def test_an_instant_is_iso_and_may_be_a_length_of_time_ago_where_the_past_is_meant() -> None:
+    assert Instant().convert("2026-01-02T03:00:00Z", None, None) == datetime(2026, 1, 2, 3, tzinfo=UTC)
+    before = datetime.now(UTC)
+    found = Instant(is_past=True).convert("2h", None, None)
+    assert before <= found + timedelta(hours=2) <= datetime.now(UTC)
+    for kind, text in ((Instant(), "2h"), (Instant(is_past=True), "yesterday")):
+        with pytest.raises(click.BadParameter):
+            kind.convert(text, None, None)
+
+
+def test_a_naive_instant_is_read_on_the_clocks_of_the_zone() -> None:
+    assert aware(datetime(2026, 1, 2, 3), "Europe/Berlin") == datetime(2026, 1, 2, 2, tzinfo=UTC)
+
+
+def test_a_length_without_a_unit_says_how_to_write_it() -> None:
+    assert Length().convert("1h30m", None, None) == timedelta(minutes=90)
+    with pytest.raises(click.BadParameter, match="examples"):
+        Length().convert("90", None, None)

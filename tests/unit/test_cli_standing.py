@@ -1,0 +1,92 @@
+"""How a task stands, in words, at a moment that the test chooses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from reconciler.cli.standing import last_words, next_words, now_words, standing
+from reconciler.db.configs import TaskConfig
+from reconciler.db.overview import LastRun, Overview, Paused, Running
+from reconciler.spec import TaskSpec
+
+NOW = datetime(2026, 1, 2, 0, 57, tzinfo=UTC)
+
+
+def found(**fields: Any) -> Overview:
+    spec = TaskSpec.from_document({"name": "nightly", "task": "reports.build", "timezone": "Europe/Berlin", **fields})
+    config = TaskConfig(1, "nightly", "default", spec.document(), spec.digest, "nightly.yaml", None, NOW, NOW)
+    return Overview(config, NOW - timedelta(hours=1), None, None, 0, None, None, True)
+
+
+NIGHTLY = found(schedule=["0 2 * * *"])
+
+
+@pytest.mark.parametrize(
+    ("overview", "state", "text"),
+    [
+        (NIGHTLY, "active", "in 3 min · 2026-01-02 02:00:00 Europe/Berlin"),
+        (replace(NIGHTLY, through=None), "active", "in 3 min · 2026-01-02 02:00:00 Europe/Berlin"),
+        (
+            replace(NIGHTLY, through=NOW + timedelta(hours=2)),
+            "active",
+            "in 24 h 3 min · 2026-01-03 02:00:00 Europe/Berlin",
+        ),
+        (replace(NIGHTLY, pause=Paused(None, "ana@desk", NOW, None)), "paused", "-"),
+        (
+            replace(NIGHTLY, pause=Paused(None, "ana@desk", NOW, NOW + timedelta(hours=2))),
+            "paused",
+            "in 24 h 3 min · 2026-01-03 02:00:00 Europe/Berlin",
+        ),
+        (found(schedule=["0 2 * * *"], suspend=True), "suspended", "-"),
+        (found(), "manual", "-"),
+        (found(schedule=["0 2 * * *"], ends_at="2026-01-02T00:00:00Z"), "active", "-"),
+    ],
+)
+def test_the_next_run_is_the_next_one_that_is_going_to_fire(overview: Overview, state: str, text: str) -> None:
+    row = standing(overview, NOW)
+    assert (row.state, next_words(row, NOW)) == (state, text)
+
+
+def test_a_spec_of_another_version_is_shown_as_unreadable_and_hides_nobody() -> None:
+    strange = replace(NIGHTLY, config=replace(NIGHTLY.config, spec={"name": "nightly", "colour": "red"}))
+    row = standing(strange, NOW)
+    assert (row.state, row.next_run) == ("unreadable", None)
+    assert "of another version" in row.schedule
+
+
+def test_the_last_result_has_its_age_its_length_and_the_first_line_of_its_error() -> None:
+    at = NOW - timedelta(minutes=3, seconds=2)
+    good = LastRun(at, at, at + timedelta(milliseconds=12), True, None, "schedule")
+    bad = replace(good, finished_at=at + timedelta(milliseconds=900), is_success=False, error="ValueError: no\nmore")
+    assert last_words(standing(replace(NIGHTLY, last=good), NOW), NOW) == "✓ 3 min ago, in 12 ms"
+    assert last_words(standing(replace(NIGHTLY, last=bad), NOW), NOW) == "✗ 3 min ago, in 900 ms: ValueError: no"
+    assert last_words(standing(NIGHTLY, NOW), NOW) == "-"
+
+
+@pytest.mark.parametrize(
+    ("overview", "has_runner", "text"),
+    [
+        (NIGHTLY, True, "-"),
+        (replace(NIGHTLY, running=Running(NOW, NOW - timedelta(seconds=3), "host:1")), True, "running for 3 s"),
+        (replace(NIGHTLY, waiting=2), True, "2 waiting"),
+        (replace(NIGHTLY, known_task=False), True, "no runner knows the task 'reports.build'"),
+        (replace(NIGHTLY, known_task=False), False, "-"),
+        (found(schedule=["0 2 * * *"], suspend=True), True, "suspended in its spec"),
+        (
+            replace(NIGHTLY, pause=Paused("the warehouse moves", "ana@desk", NOW, NOW + timedelta(hours=2))),
+            True,
+            "paused by ana@desk until 2026-01-02 03:57:00 Europe/Berlin (in 2 h): the warehouse moves",
+        ),
+        (
+            replace(NIGHTLY, pause=Paused(None, "ana@desk", NOW, None), waiting=1),
+            True,
+            "1 waiting; paused by ana@desk until resumed",
+        ),
+    ],
+)
+def test_what_holds_a_task_or_happens_to_it_is_said(overview: Overview, has_runner: bool, text: str) -> None:
+    assert now_words(standing(overview, NOW), NOW, has_runner=has_runner) == text
