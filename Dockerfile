@@ -1,0 +1,19 @@
+FROM python:3.12-slim AS build
+WORKDIR /src
+COPY . .
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+
+FROM python:3.12-slim
+# git: the revision of a source is read with it.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends git \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=build /wheels /wheels
+RUN pip install --no-cache-dir /wheels/*.whl && rm -r /wheels
+RUN useradd --uid 10001 --create-home --home-dir /srv/reconciler reconciler
+USER reconciler
+# Your repository belongs here: reconciler.toml, specs/, tasks/.
+WORKDIR /srv/reconciler
+ENV PYTHONUNBUFFERED=1
+ENTRYPOINT ["reconciler"]
+CMD ["serve"]

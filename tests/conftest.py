@@ -1,0 +1,175 @@
+"""What tests stand on: real stores, a database and Redis keys of their own each, and a project to run the command in.
+
+Stores are the embedded ones, in a directory of this run, unless RECONCILER_TEST_DATABASE_URL and
+RECONCILER_TEST_REDIS_URL name others. Somebody else's data there is never touched: each test has its own database
+and its own key prefix.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+if TYPE_CHECKING:
+    from reconciler.db.link import Link
+    from reconciler.embedded import Stores
+
+COMMAND_TIMEOUT = 120.0
+
+
+@pytest.fixture(scope="session")
+def make_short_directory() -> Iterator[Callable[[], Path]]:
+    """Makes directories with short paths, which are removed when all tests are done."""
+    made: list[Path] = []
+    usual = tempfile.gettempdir()
+
+    def make() -> Path:
+        made.append(Path(tempfile.mkdtemp(prefix="r-", dir=usual if len(usual) < 30 else "/tmp")))
+        return made[-1]
+
+    yield make
+    for directory in made:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def stores(make_short_directory: Callable[[], Path]) -> Iterator[Stores]:
+    """The servers that all tests of this run share."""
+    from reconciler.embedded import EmbeddedServers
+
+    servers = EmbeddedServers(
+        make_short_directory(),
+        database_url=os.environ.get("RECONCILER_TEST_DATABASE_URL"),
+        redis_url=os.environ.get("RECONCILER_TEST_REDIS_URL"),
+    )
+    try:
+        yield servers.start()
+    finally:
+        servers.stop()
+
+
+@pytest.fixture(scope="session")
+def template(stores: Stores) -> Iterator[str]:
+    """The name of a migrated database that is only copied."""
+    from reconciler.db import schema
+
+    name = f"template_{uuid.uuid4().hex}"
+    _execute(stores.database_url, f"create database {name}")
+    try:
+        schema.upgrade(_with_name(stores.database_url, name))
+        yield name
+    finally:
+        _execute(stores.database_url, f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def database_url(stores: Stores, template: str) -> Iterator[str]:
+    """A migrated, empty database for one test."""
+    name = f"test_{uuid.uuid4().hex}"
+    _execute(stores.database_url, f"create database {name} template {template}")
+    try:
+        yield _with_name(stores.database_url, name)
+    finally:
+        _execute(stores.database_url, f"drop database if exists {name} with (force)")
+
+
+@pytest.fixture
+def empty_database_url(stores: Stores) -> Iterator[str]:
+    """A database that was never migrated."""
+    name = f"test_{uuid.uuid4().hex}"
+    _execute(stores.database_url, f"create database {name}")
+    try:
+        yield _with_name(stores.database_url, name)
+    finally:
+        _execute(stores.database_url, f"drop database if exists {name} with (force)")
+
+
+@pytest.fixture
+async def link(database_url: str) -> AsyncIterator[Link]:
+    from reconciler.db.link import Link
+
+    link = Link(database_url)
+    yield link
+    await link.close()
+
+
+@pytest.fixture
+def redis_url(stores: Stores) -> str:
+    return stores.redis_url
+
+
+@pytest.fixture
+def redis_prefix(stores: Stores) -> Iterator[str]:
+    """A prefix that no other test has; what is under it is deleted afterwards."""
+    import redis
+
+    prefix = f"test:{uuid.uuid4().hex}:"
+    yield prefix
+    with redis.Redis.from_url(stores.redis_url) as client:
+        if found := list(client.scan_iter(f"{prefix}*", count=1000)):
+            client.delete(*found)
+
+
+@pytest.fixture
+def short_directory(make_short_directory: Callable[[], Path]) -> Path:
+    """A directory whose path leaves room for sockets in it; pytest's own are too long on some systems."""
+    return make_short_directory()
+
+
+@pytest.fixture
+def project(tmp_path: Path, redis_prefix: str) -> Path:
+    """A repository with settings and no specs and no tasks yet."""
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "__init__.py").touch()
+    (tmp_path / "reconciler.toml").write_text(f'redis_prefix = "{redis_prefix}"\n')
+    return tmp_path
+
+
+@pytest.fixture
+def command_environment(database_url: str, redis_url: str) -> dict[str, str]:
+    """The environment of a command that works on this test's stores."""
+    urls = {"RECONCILER_DATABASE_URL": database_url, "RECONCILER_REDIS_URL": redis_url}
+    return {name: text for name, text in os.environ.items() if not name.startswith("RECONCILER_")} | urls
+
+
+@pytest.fixture
+def run_cli(project: Path, command_environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`run_cli("plan", "specs", env={"X": "1"}, input="y")`: the command in the project, its output as text."""
+
+    def run(
+        *args: str, cwd: Path = project, env: Mapping[str, str] | None = None, input: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "reconciler", *args],
+            cwd=cwd,
+            env=command_environment | dict(env or {}),
+            input=input,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT,
+            check=False,
+        )
+
+    return run
+
+
+def _with_name(url: str, name: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}")).replace(f"postgresql:/{name}", f"postgresql:///{name}")
+
+
+def _execute(url: str, statement: str) -> None:
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
