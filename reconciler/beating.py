@@ -71,8 +71,8 @@ class Beats:
 class Watchdog:
     """Ends this process when `ticks` shows the same value for half a lease; a thread, which nothing else blocks.
 
-    Looks are counted, not time, so that a process that was stopped and goes on (SIGSTOP, a suspended machine) is
-    given the chance to tick again.
+    Looks are counted, not time, and only those that came when they should: a process that was stopped and goes on
+    (SIGSTOP, a suspended or overloaded machine) is given the chance to tick again.
     """
 
     def __init__(self, ticks: Callable[[], float], lease: float) -> None:
@@ -89,9 +89,11 @@ class Watchdog:
     def _watch(self) -> None:
         seen, standing = self._ticks(), 0
         while standing < STANDSTILL:
+            before = time.monotonic()
             if self._stop.wait(self._every):
                 return
-            standing = standing + 1 if self._ticks() == seen else 0
+            is_late = time.monotonic() - before > 1.5 * self._every
+            standing = standing + 1 if self._ticks() == seen and not is_late else 0
             seen = self._ticks()
         os.write(2, b"reconciler: runner: its control loop stands still: the process ends, start it again\n")
         os._exit(70)

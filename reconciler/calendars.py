@@ -10,8 +10,9 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import date
 
-from reconciler.specfields import parse_day, shown
+from reconciler.specfields import parse_day
 from reconciler.specwalk import Unreadable, content
+from reconciler.typewords import shown
 from reconciler.yamlgate import FILE_BYTES, too_large
 
 Days = tuple[date, ...]

@@ -58,11 +58,10 @@ class Notices:
         if outcome.is_busy:
             return
         self.faults(map(str, outcome.faults))
-        if outcome.plan is None:
-            return
-        self._say("refusal", logging.WARNING, (refusal.text for refusal in outcome.plan.refusals))
-        if outcome.plan.has_changes:
-            log.info("%s%s", self._prefix, applied(outcome.plan, revision))
+        if plan := outcome.plan:
+            self._say("refusal", logging.WARNING, (refusal.text for refusal in plan.refusals))
+            if plan.has_changes:
+                log.info("%s%s", self._prefix, applied(plan, revision))
         self._redis(outcome.trouble)
 
     def _redis(self, trouble: str | None) -> None:

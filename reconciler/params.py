@@ -17,6 +17,7 @@ from pydantic_core import PydanticSerializationError, PydanticUndefined, SchemaE
 
 from reconciler.durations import Duration
 from reconciler.nearest import did_you_mean
+from reconciler.paramwords import worded
 from reconciler.references import KINDS, Mask, Place, fault_of, is_reference, references, replaced
 from reconciler.registry import Task
 
@@ -30,13 +31,16 @@ class ParamsError(ValueError):
 
 @dataclass(frozen=True)
 class ParamFault:
-    """What is wrong with one parameter: the name as the spec has it, and the rest of the line."""
+    """What is wrong with one parameter: the name as the spec has it, the rest of the line, and where inside."""
 
     param: str
     what: str
+    inside: Place = ()
+    is_unknown: bool = False
 
     def __str__(self) -> str:
-        return f"{self.param}: {self.what}"
+        steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.inside)
+        return f"{self.param}{steps}: {self.what}"
 
 
 @functools.cache  # building one takes half a millisecond, and most parameters are text or numbers
@@ -81,9 +85,7 @@ def check_params(task: Task, params: Mapping[str, object]) -> list[ParamFault]:
     faults = [*_unknown(task, signature, params), *_missing(task, signature, params)]
     for name, value in params.items():
         faults += [
-            ParamFault(name, _at(place, what))
-            for place, reference in references(value)
-            if (what := fault_of(reference))
+            ParamFault(name, what, place) for place, reference in references(value) if (what := fault_of(reference))
         ]
         if name in signature.parameters:
             faults += _mistyped(signature.parameters[name], value)
@@ -103,7 +105,8 @@ def bind(task: Task, params: Mapping[str, Any], mask: Mask | None = None) -> tup
         try:
             named[name] = parameter.type.validate_python(value)
         except ValidationError as error:
-            faults += [ParamFault(name, _worded(fault, mask)) for fault in error.errors(include_url=False)]
+            found = error.errors(include_url=False)
+            faults += [ParamFault(name, what, place) for place, what in worded(found, value, mask)]
     if faults:
         raise ParamsError("; ".join(str(fault) for fault in faults))
     for parameter in signature.parameters.values():
@@ -187,7 +190,9 @@ def _unknown(task: Task, signature: Signature, params: Mapping[str, object]) -> 
     if signature.accepts_any:
         return []
     return [
-        ParamFault(name, f"{task.name} has no such parameter; {did_you_mean(name, signature.parameters)}")
+        ParamFault(
+            name, f"{task.name} has no such parameter; {did_you_mean(name, signature.parameters)}", is_unknown=True
+        )
         for name in params
         if name not in signature.parameters
     ]
@@ -195,7 +200,7 @@ def _unknown(task: Task, signature: Signature, params: Mapping[str, object]) -> 
 
 def _missing(task: Task, signature: Signature, params: Mapping[str, object]) -> list[ParamFault]:
     return [
-        ParamFault(name, f"missing; {task.name} cannot be called without it")
+        ParamFault(name, f"is missing; {task.name} cannot be called without it")
         for name, parameter in signature.parameters.items()
         if parameter.is_required and name not in params
     ]
@@ -205,11 +210,12 @@ def _mistyped(parameter: Parameter, value: object) -> list[ParamFault]:
     if is_reference(value):
         return []
     places = [place for place, _ in references(value)]
+    value = replaced(value, lambda reference: "a secret") if places else value
     try:
-        parameter.type.validate_python(replaced(value, lambda reference: "a secret") if places else value)
+        parameter.type.validate_python(value)
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        return [ParamFault(parameter.name, _worded(fault)) for fault in found if not _is_due_to(fault, places)]
+        found = [fault for fault in error.errors(include_url=False) if not _is_due_to(fault, places)]
+        return [ParamFault(parameter.name, what, place) for place, what in worded(found, value)]
     return []
 
 
@@ -222,19 +228,6 @@ def _is_due_to(fault: Any, places: list[Place]) -> bool:
 def _leads(place: Place, where: list[Any]) -> bool:
     steps = iter(where)  # unions put tags between the steps of a place
     return all(step in steps for step in place)
-
-
-def _worded(fault: Any, mask: Mask | None = None) -> str:
-    text = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    if text.startswith("Input "):
-        shown = repr(fault["input"]) if mask is None else mask(repr(fault["input"]))
-        text = f"{shown if len(shown) <= 80 else shown[:77] + '...'} {text.removeprefix('Input ')}"
-    return _at(fault["loc"], " ".join(text.split()))
-
-
-def _at(place: Place, what: str) -> str:
-    steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
-    return f"{steps.lstrip('.')}: {what}" if steps else what
 
 
 def _schema(parameter: Parameter, definitions: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from reconciler.typewords import shown
+
 KINDS = ("from_env", "from_file")
 SHORTEST_MASKED = 4
 LARGEST_FILE = 1024 * 1024
@@ -34,7 +36,7 @@ def fault_of(reference: Mapping[str, object]) -> str | None:
     if isinstance(target, str) and target.strip() and "\0" not in target and not (kind == KINDS[0] and "=" in target):
         return None
     meant = "the name of an environment variable" if kind == KINDS[0] else "the path of a file"
-    return f"{kind}: {target!r} is not {meant}"
+    return f"{kind}: {shown(target)} is not {meant}"
 
 
 def references(value: object, place: Place = ()) -> Iterator[tuple[Place, Mapping[str, object]]]:

@@ -175,8 +175,9 @@ class Runner:
             yield
 
     async def _sleep_until(self, moment: datetime) -> bool:
-        """Rest until `moment`, a second at most; True when something stirred before."""
-        seconds = min((moment - self.clock.now()).total_seconds(), IDLE)
+        """Rest until `moment`, never so long that the watchdog barks; True when something stirred before."""
+        self._ticked = time.monotonic()
+        seconds = min((moment - self.clock.now()).total_seconds(), IDLE, self._lease / 8)
         if seconds <= 0:
             await asyncio.sleep(0)
             return False
@@ -252,6 +253,10 @@ class Runner:
 
 
 async def _cancelled(tasks: Sequence[asyncio.Task[object]]) -> None:
-    for task in tasks:
-        task.cancel()
+    """Cancel until it is heard: redis-py can swallow a cancellation that comes while it sends."""
+    waiting = set(tasks)
+    while waiting:
+        for task in waiting:
+            task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=0.2)
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -6,7 +6,7 @@ It knows the fields, their defaults and what each may hold. It does not know fil
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,7 +25,7 @@ from pydantic_core import PydanticCustomError
 from reconciler.cron import hashes
 from reconciler.durations import format_duration, parse_duration
 from reconciler.errors import ReconcilerError
-from reconciler.schedule import Dst, InvalidSchedule, Schedule
+from reconciler.schedule import MOST_EXPRESSIONS, Dst, InvalidSchedule, Schedule
 from reconciler.specfields import (
     Days,
     Filled,
@@ -33,7 +33,6 @@ from reconciler.specfields import (
     Line,
     Moment,
     Name,
-    OneOrMany,
     Prose,
     Span,
     Whole,
@@ -42,6 +41,7 @@ from reconciler.specfields import (
     in_order,
 )
 from reconciler.specset import Fault, LocatedSpec, SpecSet
+from reconciler.typewords import not_a, shown
 
 if TYPE_CHECKING:
     from reconciler.registry import Task
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["DstRule", "Fault", "History", "LocatedSpec", "Notify", "Retries", "SpecSet", "TaskSpec", "spec_schema"]
 
 Event = Literal["failure", "recovery", "missed"]
+Place = tuple[str | int, ...]
 
 
 class Part(BaseModel):
@@ -103,7 +104,7 @@ class TaskSpec(Part):
     starts_at: Moment | None = Field(default=None, description="No instant before this.")
     ends_at: Moment | None = Field(default=None, description="No instant after this.")
     skip_on: Days = Field(default=(), max_length=10_000, description="Days without a run, or calendar files.")
-    schedule: Annotated[tuple[Line, ...], OneOrMany] = Field(
+    schedule: tuple[Line, ...] = Field(
         default=(),
         max_length=100,
         description="Cron, '@hourly' or '@every 30s'; absent: only when triggered.",
@@ -172,15 +173,14 @@ class TaskSpec(Part):
             raise ValueError(f"'{end}' is before starts_at, '{start}'")
         return end
 
-    @field_validator("schedule")
+    @field_validator("schedule", mode="before", json_schema_input_type=tuple[Line, ...])
     @classmethod
-    def _understood(cls, expressions: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        for number, text in enumerate(expressions):
-            try:
-                schedule_of((text,), info.data)
-            except InvalidSchedule as error:
-                at = [error.field] if error.field != "schedule" else ["schedule", number]
-                raise PydanticCustomError("at", "{what}", {"what": str(error), "at": at}) from None
+    def _understood(cls, written: object, info: ValidationInfo) -> object:
+        expressions = (written,) if isinstance(written, str) else written
+        if not isinstance(expressions, list | tuple):
+            raise ValueError(f"{shown(written)} is not a schedule; write '0 2 * * *', '@every 5m', or a list of these")
+        if found := list(dict.fromkeys(_misunderstood(expressions[:MOST_EXPRESSIONS], info.data))):
+            raise PydanticCustomError("several", "cannot be understood", {"found": found})
         return expressions
 
     @field_validator("after")
@@ -189,6 +189,21 @@ class TaskSpec(Part):
         if info.data.get("name") in names:
             raise ValueError(f"'{info.data['name']}' cannot wait for itself")
         return names
+
+
+def _misunderstood(expressions: Sequence[object], fields: dict[str, Any]) -> Iterator[tuple[Place, str]]:
+    """What is wrong with each entry of a schedule by itself."""
+    for number, text in enumerate(expressions):
+        at: Place = ("schedule", number)
+        if not isinstance(text, str):
+            yield at, not_a("text", text)
+            continue
+        # With a wrong `seconds`, six fields are that fault and not another.
+        is_meant_so = "seconds" not in fields and len(text.split()) == 6
+        try:
+            schedule_of((text,), {**fields, "seconds": "first"} if is_meant_so else fields)
+        except InvalidSchedule as error:
+            yield at if error.field == "schedule" else (error.field,), str(error)
 
 
 def schedule_of(expressions: tuple[str, ...], fields: dict[str, Any]) -> Schedule:

@@ -5,15 +5,14 @@ It knows the fields of a spec and their kinds, and nothing of files.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from reconciler.nearest import did_you_mean, nearest
+from reconciler.nearest import did_you_mean
 from reconciler.spec import DstRule, History, Notify, Retries, TaskSpec
-from reconciler.specfields import shown
+from reconciler.typewords import allowed_words, not_a, not_one_of, noun, shown
 
 PARTS: dict[str, type[BaseModel]] = {"retries": Retries, "dst": DstRule, "history": History, "notify": Notify}
 SPEC_KEYS = (*TaskSpec.model_fields, "environments")
@@ -21,6 +20,32 @@ NEEDED = {
     "task": "is missing; name a registered task",
     "name": "is missing; only a file's first document takes the file's name",
     "to": "is missing; list whom to tell",
+}
+# How other schedulers call it, where no spelling is near.
+OTHER_WORDS = {
+    "cron": "schedule",
+    "crontab": "schedule",
+    "every": "schedule",
+    "interval": "schedule",
+    "when": "schedule",
+    "function": "task",
+    "job": "task",
+    "run": "task",
+    "command": "params",
+    "cmd": "params",
+    "args": "params",
+    "kwargs": "params",
+    "arguments": "params",
+    "tz": "timezone",
+    "enabled": "suspend",
+    "disabled": "suspend",
+    "paused": "suspend",
+    "tags": "labels",
+    "depends_on": "after",
+    "concurrency": "overlap",
+    "alerts": "notify",
+    "id": "name",
+    "title": "name",
 }
 
 
@@ -37,75 +62,36 @@ def flaws(error: ValidationError) -> Iterator[Flaw]:
     for found in error.errors(include_url=False):
         at = found["loc"]
         context: Mapping[str, Any] = found.get("ctx", {})
-        if found["type"] == "at":
-            at = tuple(context["at"])
+        if found["type"] == "several":
+            yield from (Flaw(tuple(place), what) for place, what in context["found"])
+            continue
         if found["type"] == "value_error" and getattr(context["error"], "field", at[0]) != at[0]:
             at = (context["error"].field,)
         at_key = found["type"] == "extra_forbidden" or at[-1:] == ("[key]",)
         yield Flaw(tuple(part for part in at if part != "[key]"), _worded(found, context), at_key)
 
 
-def unknown_key(key: str, known: tuple[str, ...] | Mapping[str, Any]) -> str:
-    """The end of the line about a key that does not exist, with the nearest that does."""
-    return f"unknown key; {did_you_mean(key, known)}"
-
-
 def _worded(found: Mapping[str, Any], context: Mapping[str, Any]) -> str:
     kind, value, at = found["type"], shown(found["input"]), found["loc"]
     if kind == "value_error":
         return str(context["error"])
-    if kind == "at":
-        return str(context["what"])
     if kind == "missing":
         return NEEDED.get(str(at[-1]), "is missing")
     if kind == "extra_forbidden":
-        return unknown_key(str(at[-1]), PARTS[str(at[0])].model_fields if len(at) > 1 else SPEC_KEYS)
+        return _unknown_key(str(at[-1]), PARTS[str(at[0])].model_fields if len(at) > 1 else SPEC_KEYS)
     if kind == "literal_error":
-        return _not_one_of(found["input"], re.findall(r"'([^']*)'", context["expected"]))
-    if kind in _KINDS:
-        return _KINDS[kind](value, found["input"])
+        return not_one_of(found["input"], allowed_words(context))
+    if at == ("retries",) and isinstance(found["input"], int):
+        return f"{value} is not a mapping; write {{attempts: {value}}}, which counts the first try too"
+    if wanted := noun(kind):
+        return not_a(wanted, found["input"])
     return _bounds(kind, value, context) or found["msg"]
 
 
-def _not_one_of(value: object, allowed: list[str]) -> str:
-    near = nearest(value, allowed) if isinstance(value, str) else None
-    hint = f"; did you mean '{near}'?" if near else ""
-    return f"{shown(value)} is not one of {', '.join(allowed)}{hint}"
-
-
-def _text(value: str, given: object) -> str:
-    return f"{value} is not text" + (f"; quote it: '{value}'" if isinstance(given, int | float) else "")
-
-
-def _whole(value: str, given: object) -> str:
-    is_meant = isinstance(given, str) and re.fullmatch(r"-?\d{1,9}", given) is not None
-    return f"{value} is not a whole number" + (f"; write {given} without quotes" if is_meant else "")
-
-
-def _list(value: str, given: object) -> str:
-    one = isinstance(given, str | int | float) and len(value) < 40
-    return f"{value} is not a list" + (f"; write [{str(given) if isinstance(given, str) else value}]" if one else "")
-
-
-def _mapping(value: str, given: object) -> str:
-    return f"{value} is not a mapping; write keys and values, as in {{key: value}}"
-
-
-def _yes_or_no(value: str, given: object) -> str:
-    return f"{value} is not true or false"
-
-
-_KINDS = {
-    "string_type": _text,
-    "int_type": _whole,
-    "int_from_float": _whole,
-    "bool_type": _yes_or_no,
-    "tuple_type": _list,
-    "list_type": _list,
-    "dict_type": _mapping,
-    "model_type": _mapping,
-    "model_attributes_type": _mapping,
-}
+def _unknown_key(key: str, known: tuple[str, ...] | Mapping[str, Any]) -> str:
+    other = OTHER_WORDS.get(key.lower().replace("-", "_"))
+    meant = f"did you mean '{other}'?" if other in known else did_you_mean(key, known)
+    return f"unknown key; {meant}"
 
 
 def _bounds(kind: str, value: str, context: Mapping[str, Any]) -> str | None:

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from reconciler.durations import SHAPE, format_duration, parse_duration
+from reconciler.typewords import shown
 from reconciler.zone import load_zone
 
 NAME_SHAPE = r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?"
@@ -44,16 +45,6 @@ def _name(text: str) -> str:
     slug = re.sub(r"[^a-z0-9._]+", "-", text.lower()).strip("-._") if len(text) <= 128 else ""
     hint = f"; for example '{slug}'" if slug else ""
     raise ValueError(f"{shown(text)} is not a name: {NAME_RULE}{hint}")
-
-
-def shown(value: object, limit: int = 80) -> str:
-    """The value as a line quotes it: as YAML writes it, with the middle of long text left out."""
-    if value is None or isinstance(value, bool):
-        return str(value).lower().replace("none", "null")
-    if isinstance(value, dict | list | tuple):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    text = repr(value[: limit + 2] if isinstance(value, str) else value)
-    return text if len(text) <= limit else f"{text[: limit - 12]}…{text[-8:]}"
 
 
 def _printable(limit: int, several_lines: bool = False) -> Callable[[str], str]:
@@ -152,10 +143,6 @@ def in_order(value: Any) -> Any:
     return [in_order(part) for part in value] if isinstance(value, list) else value
 
 
-def _one_or_many(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
 Name = Annotated[str, Strict(), AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME_SHAPE}$"})]
 Zone = Annotated[str, Strict(), AfterValidator(_zone)]
 Line = Annotated[str, Strict(), AfterValidator(_printable(256))]
@@ -185,4 +172,3 @@ Day = Annotated[
 ]
 Days = Annotated[tuple[Day, ...], AfterValidator(_flattened)]
 Filled = AfterValidator(_filled)
-OneOrMany = BeforeValidator(_one_or_many, json_schema_input_type=Any)

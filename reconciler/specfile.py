@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from reconciler.spec import Fault, LocatedSpec, TaskSpec
 from reconciler.specfaults import Flaw
-from reconciler.specfields import is_name, shown
+from reconciler.specfields import is_name
 from reconciler.speclayers import Layer, Rules, fault_at, judge
+from reconciler.typewords import shown
 from reconciler.yamlgate import load
 from reconciler.yamltree import Document, Inside, Loaded, mark_of
 
@@ -27,12 +29,21 @@ _NOT_YET_VALUES = {
 }
 
 
+class Named(NamedTuple):
+    """A document that has a name: the line it begins on, the place of its name, and its spec if it is a good one."""
+
+    name: str
+    begins: int
+    line: int
+    column: int
+    spec: LocatedSpec | None
+
+
 @dataclass(slots=True)
 class Held:
-    """What one file holds; `names` are the places of the specs' names, one for each spec."""
+    """What one file holds. Documents without a usable name are only in `faults`."""
 
-    specs: list[LocatedSpec] = field(default_factory=list)
-    names: list[tuple[int, int]] = field(default_factory=list)
+    named: list[Named] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
 
@@ -47,7 +58,7 @@ def specs_in(data: bytes, path: str, shown_path: str, defaults: Sequence[Layer],
     for document in loaded.documents:
         layer = _layer(document, shown_path, held.faults)
         if layer is not None:
-            _add(held, [*defaults, layer], path, default_name, rules)
+            _add(held, [*defaults, layer], path, default_name, rules, document.is_sound)
         default_name = None
     held.faults = _once(held.faults, len(loaded.problems))
     if len(held.faults) > MOST_FAULTS:
@@ -82,7 +93,9 @@ def _default_faults(layer: Layer) -> list[Fault]:
 def _layer(document: Document, path: str, faults: list[Fault]) -> Layer | None:
     value = document.value
     if not isinstance(value, dict):
-        faults.append(_about(document, path, f"{shown(value)} is not a spec; a spec is a mapping with at least 'task'"))
+        hint = "; a colon needs a blank after it" if isinstance(value, str) and ":" in value else ""
+        what = f"{shown(value)} is not a spec; a spec is a mapping with at least 'task'{hint}"
+        faults.append(_about(document, path, what))
         return None
     if "apiVersion" in value and "kind" in value and "task" not in value:
         kind = shown(value["kind"]).strip("'")
@@ -97,23 +110,26 @@ def _about(document: Document, path: str, what: str, field: str = "file") -> Fau
     return Fault(path, mark.line + 1, mark.column + 1, field, what)
 
 
-def _add(held: Held, layers: Sequence[Layer], path: str, default_name: str | None, rules: Rules) -> None:
+def _add(
+    held: Held, layers: Sequence[Layer], path: str, default_name: str | None, rules: Rules, is_sound: bool
+) -> None:
     own = layers[-1]
     if any("name" in layer.value for layer in layers[:-1]):
         layers = [*(_nameless(layer) for layer in layers[:-1]), own]
-    is_file_name_bad = default_name is not None and not own.value.get("name") and not is_name(default_name)
-    if is_file_name_bad:
-        what = f"the file's name, {shown(default_name)}, cannot be the task's; write a name of a-z, 0-9, '-', '_', '.'"
+    name = own.value.get("name") or default_name
+    if name == default_name and name is not None and not is_name(name):
+        what = f"the file's name, {shown(name)}, cannot be the task's; write a name of a-z, 0-9, '-', '_', '.'"
         held.faults.append(fault_at([own], Flaw(("name",), what)))
-        default_name = "any"
+        is_sound, name, default_name = False, None, "any"
     judged = judge(layers, default_name, rules)
     held.faults += judged.faults
-    spec = judged.spec
-    if spec is None or is_file_name_bad:
-        return
-    held.specs.append(LocatedSpec(spec, path, mark_of(own.spot).line + 1, spec.digest))
-    held.names.append(_name_place(own))
-    held.warnings += [fault_at(layers, flaw) for flaw in _warnings(spec)]
+    begins = mark_of(own.spot).line + 1
+    good = None
+    if judged.spec is not None and is_sound and not judged.faults:
+        good = LocatedSpec(judged.spec, path, begins, judged.spec.digest)
+        held.warnings += [fault_at(layers, flaw) for flaw in _warnings(judged.spec)]
+    if isinstance(name, str) and is_name(name):
+        held.named.append(Named(name, begins, *_name_place(own), good))
 
 
 def _name_place(layer: Layer) -> tuple[int, int]:

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconcilerError
-from reconciler.spec import Fault, LocatedSpec, SpecSet, TaskSpec
-from reconciler.specfields import shown
+from reconciler.spec import Fault, LocatedSpec, SpecSet
 from reconciler.speclayers import Check
 from reconciler.specpass import Known, Pass
 from reconciler.specwalk import DEFAULTS, Amiss, Found, Walk, alone, walk
+from reconciler.typewords import shown
 
 if TYPE_CHECKING:
     from reconciler.params import ParamFault
@@ -75,9 +75,9 @@ def check_against(tasks: Mapping[str, Task]) -> Check:
     def unknown(name: str) -> list[ParamFault]:
         return [ParamFault("", f"no task named {shown(name)}; {did_you_mean(name, tasks)}")]
 
-    def check(spec: TaskSpec) -> Sequence[ParamFault]:
-        task = tasks.get(spec.task)
-        return unknown(spec.task) if task is None else check_params(task, spec.params)
+    def check(name: str, params: Mapping[str, Any]) -> Sequence[ParamFault]:
+        task = tasks.get(name)
+        return unknown(name) if task is None else check_params(task, params)
 
     return check
 
@@ -97,16 +97,19 @@ def _gathered(now: Pass) -> SpecSet:
 
 
 def _named_once(now: Pass) -> tuple[list[LocatedSpec], list[Fault]]:
-    first: dict[str, LocatedSpec] = {}
-    doubled = []
-    for known in now.known.values():
-        for located, (line, column) in zip(known.held.specs, known.held.names, strict=True):
-            other = first.setdefault(located.spec.name, located)
-            if other is not located:
-                place = f"{now.where(other.path)}:{other.line}"
-                what = f"'{located.spec.name}' is taken by {place}; give one of them another name"
-                doubled.append(Fault(now.where(located.path), line, column, "name", what))
-    return list(first.values()), doubled
+    """The good specs, and a fault for every document whose name an earlier one has, be that one good or not."""
+    first: dict[str, tuple[str, int]] = {}
+    specs, doubled = [], []
+    for path, known in now.known.items():
+        for one in known.held.named:
+            if one.name not in first:
+                first[one.name] = path, one.begins
+                specs += [one.spec] if one.spec is not None else []
+                continue
+            other, line = first[one.name]
+            what = f"'{one.name}' is taken by {now.where(other)}:{line}; give one of them another name"
+            doubled.append(Fault(now.where(path), one.line, one.column, "name", what))
+    return specs, doubled
 
 
 def _in_order(faults: Iterable[Fault], root: str) -> tuple[Fault, ...]:

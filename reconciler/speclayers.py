@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from reconciler.spec import Fault, TaskSpec
 from reconciler.specfaults import PARTS, Flaw, flaws
-from reconciler.specfields import Calendars, is_name, shown
+from reconciler.specfields import Calendars, is_name
+from reconciler.typewords import shown
 from reconciler.yamltree import Inside, Mark, Spot, dotted, mark_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 MOST_FLAWS = 100
 MOST_ENVIRONMENTS = 50
 
-Check = Callable[[TaskSpec], "Sequence[ParamFault]"]
+# What is wrong with a task's name (a fault of no parameter) and with its parameters.
+Check = Callable[[str, Mapping[str, Any]], "Sequence[ParamFault]"]
 At = tuple[str | int, ...]
 
 
@@ -68,7 +70,7 @@ def judge(layers: Sequence[Layer], default_name: str | None, rules: Rules) -> Ju
     if isinstance(environments, dict) and len(environments) <= MOST_ENVIRONMENTS:
         for other in (name for name in environments if name != rules.environment):
             found = _validated(*_with_overlays(value, layers, other), rules)
-            faults += [fault for fault in found.faults if _is_of(fault, other)]
+            faults += [_of(other, fault) for fault in found.faults if fault not in result.faults]
     result.faults += faults
     return result
 
@@ -85,10 +87,20 @@ def _validated(value: dict[str, Any], layers: Sequence[Layer], rules: Rules) -> 
     try:
         spec = TaskSpec.model_validate(value, context=rules.calendars)
     except ValidationError as error:
-        return Judged(None, _faults(layers, flaws(error)))
+        return Judged(None, _faults(layers, chain(flaws(error), _unsettled_flaws(value, error, rules.check))))
     if rules.check is None:
         return Judged(spec, [])
-    return Judged(spec, _faults(layers, _param_flaws(spec, rules.check)))
+    return Judged(spec, _faults(layers, _param_flaws(spec.task, spec.params, rules.check)))
+
+
+def _unsettled_flaws(value: Mapping[str, Any], error: ValidationError, check: Check | None) -> Iterator[Flaw]:
+    """What is wrong with the task and the parameters of something that is no spec, as far as they are readable."""
+    wrong = {found["loc"][0] for found in error.errors(include_url=False, include_input=False) if found["loc"]}
+    if check is None or "task" in wrong:
+        return
+    params = {} if "params" in wrong else value.get("params", {})
+    found = _param_flaws(value["task"], params, check)
+    yield from (flaw for flaw in found if flaw.at == ("task",) or "params" not in wrong)
 
 
 def _faults(layers: Sequence[Layer], found: Iterator[Flaw]) -> list[Fault]:
@@ -98,15 +110,15 @@ def _faults(layers: Sequence[Layer], found: Iterator[Flaw]) -> list[Fault]:
     return faults
 
 
-def _param_flaws(spec: TaskSpec, check: Check) -> Iterator[Flaw]:
+def _param_flaws(task: str, params: Mapping[str, Any], check: Check) -> Iterator[Flaw]:
     try:
-        found = check(spec)
+        found = check(task, params)
     except Exception as error:
-        yield Flaw(("task",), f"'{spec.task}' cannot be checked: {type(error).__name__}: {shown(str(error))}")
+        yield Flaw(("task",), f"'{task}' cannot be checked: {type(error).__name__}: {shown(str(error))}")
         return
     for fault in found:
-        at: At = ("params", fault.param) if fault.param else ("task",)
-        yield Flaw(at, fault.what)
+        at: At = ("params", fault.param, *fault.inside) if fault.param else ("task",)
+        yield Flaw(at, fault.what, fault.is_unknown)
 
 
 def fault_at(layers: Sequence[Layer], flaw: Flaw) -> Fault:
@@ -212,5 +224,7 @@ def _overlay(layer: Layer, environment: str | None) -> Layer | None:
     return replace(layer, value=kept, spot=spot, inside=("environments", environment))
 
 
-def _is_of(fault: Fault, environment: str | None) -> bool:
-    return fault.field.startswith(dotted(("environments", environment or "", "")))
+def _of(environment: str, fault: Fault) -> Fault:
+    """The fault, saying in which environment it is one: what stands elsewhere may be wrong in that one only."""
+    prefix = dotted(("environments", environment, ""))
+    return fault if fault.field.startswith(prefix) else replace(fault, field=f"{prefix}{fault.field}")

@@ -30,11 +30,7 @@ def _checked(url: str, schemes: tuple[str, ...]) -> str:
     shown = " or ".join(f"{name}://" for name in schemes)
     if not colon or scheme not in schemes:
         # What has no scheme may be a password, or a DSN with one in it.
-        given = (
-            f"{scheme}:// is not a scheme for it"
-            if colon and re.fullmatch("[a-z+]+", scheme)
-            else "not a URL"
-        )
+        given = f"{scheme}:// is not a scheme for it" if colon and re.fullmatch("[a-z+]+", scheme) else "not a URL"
         raise ValueError(f"{given}: it begins with {shown}")
     if not rest:
         raise ValueError(f"nothing follows {scheme}://: write the host and the name too")

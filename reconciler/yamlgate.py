@@ -27,6 +27,22 @@ FILE_BYTES = 1024 * 1024
 _NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _DIRECTIVE = re.compile(r"^%(?!YAML 1\.[12][ \t]*\r?$)", re.MULTILINE)
 _BOM = b"\xef\xbb\xbf"
+# What libyaml says, in the words of whoever wrote the file, and whether it is shown where the matter began.
+_PLAINLY = (
+    ("could not find expected ':'", "simple key", True, "a colon has to follow this key; write it as key: value"),
+    ("mapping values are not allowed", "", False,
+     "a colon cannot stand here; quote what is text, or mend the indentation"),
+    ("did not find expected key", "block mapping", False,
+     "is no key of the mapping that begins on line {begun}; check the indentation, and the quotes before it"),
+    ("did not find expected '-'", "block collection", False,
+     "is no entry of the list that begins on line {begun}; begin it with '- ', or check the indentation"),
+    ("unexpected end of stream", "quoted scalar", True, "the quote that opens here is never closed; close it"),
+    ("did not find expected ',' or '}'", "flow mapping", False,
+     "the braces opened on line {begun} need a comma or }} here; check the quotes, commas and braces"),
+    ("did not find expected ',' or ']'", "flow sequence", False,
+     "the brackets opened on line {begun} need a comma or ] here; check the quotes, commas and brackets"),
+    ("unknown escape character", "", False, "a backslash means something else in double quotes; use single quotes"),
+)  # fmt: skip
 
 
 def load(data: bytes) -> Loaded:
@@ -93,8 +109,10 @@ def _syntax(error: yaml.MarkedYAMLError, data: bytes) -> Problem:
     if error.context and error.context.startswith("while scanning an alias"):
         column -= 1
         return Problem(line, column, "yaml", 'an unquoted * begins an alias; quote the value, as in "*/5 * * * *"')
-    if error.context:
-        begun = error.context_mark.line + 1 if error.context_mark else line
-        since = f" that begins on line {begun}" if begun != line else ""
-        what = f"{what} {error.context}{since}"
+    begun: Any = error.context_mark or mark
+    for problem, context, is_shown_there, plainly in _PLAINLY:
+        if problem in what and context in (error.context or ""):
+            line, column = (begun.line + 1, begun.column + 1) if is_shown_there else (line, column)
+            return Problem(line, column, "yaml", plainly.format(begun=begun.line + 1))
+    what = f"{what} {error.context or ''}"
     return Problem(line, column, "yaml", f"{' '.join(what.split())}; check the indentation, colons and quotes")

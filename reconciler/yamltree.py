@@ -59,6 +59,7 @@ class Problem(NamedTuple):
 class Document(NamedTuple):
     value: Any
     spot: Spot
+    is_sound: bool
 
 
 @dataclass(slots=True)
@@ -102,13 +103,14 @@ class Builder:
                 return
             if isinstance(event, DocumentStartEvent):
                 self.anchors.clear()
+                problems = len(self.loaded.problems)
                 value, spot = self.value(self.next())
                 self.count += 1
                 if self.count > DOCUMENTS:
                     self.problem(event, f"the file holds more than {DOCUMENTS} documents; split it")
                     raise Enough
                 if value is not None:
-                    self.loaded.documents.append(Document(value, spot))
+                    self.loaded.documents.append(Document(value, spot, problems == len(self.loaded.problems)))
 
     def value(self, event: Any) -> tuple[Any, Spot]:
         kind = event.__class__
@@ -197,7 +199,7 @@ class Builder:
     def key(self, event: Any) -> str:
         is_word = event.__class__ is ScalarEvent
         if not is_word or event.tag is not None:
-            self.problem(event, "a key must be a plain word")
+            self.problem(event, "a key must be a plain word; quote a value that begins with { or [ if it is text")
             raise Enough
         text: str = event.value
         self.weight += 1 + (len(text) >> 5)
@@ -237,7 +239,7 @@ class Builder:
         raise Enough
 
     def problem(self, event: Any, what: str) -> None:
-        self.problem_at(event.start_mark, dotted(self.path) or "yaml", what)
+        self.problem_at(event.start_mark, dotted(self.path).rstrip(".") or "yaml", what)
 
     def problem_at(self, mark: Mark, where: str, what: str) -> None:
         self.loaded.problems.append(Problem(mark.line + 1, mark.column + 1, where, what))

@@ -90,8 +90,9 @@ order by 1, 2
 on conflict do nothing
 """
 
-COLUMNS = """c.name, c.scheduled_for, c.token, c.queue, c.priority, c.attempts, c.params, c.trigger, c.replays, c.digest,
-          c.exclusive, c.started_at, (select g.revision from task_configs g where g.name = c.name) as revision"""
+COLUMNS = """c.name, c.scheduled_for, c.token, c.queue, c.priority, c.attempts, c.params, c.trigger, c.replays,
+          c.digest, c.exclusive, c.started_at,
+          (select g.revision from task_configs g where g.name = c.name) as revision"""
 
 # Waiting work whose time has come and whose task is known here, one of a name at a time where it is exclusive. The
 # name's cursor is locked so that it is not decided at the same moment; the unique index has the last word.

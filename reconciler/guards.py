@@ -1,0 +1,82 @@
+"""What may one pass do? Names of others stay theirs, deletions stay in a budget, empty is not "delete all".
+
+Values in, refusals out. A refusal holds back what it names and nothing else, and says what to type to go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from reconciler.errors import UsageError
+
+
+class Held(Protocol):
+    """One config in force, without its document: `ConfigKey` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The source that is planned for, and what its guards let through; `max_prune`: "3", "10%" or None."""
+
+    source: str = "default"
+    prune: bool = True
+    max_prune: str | None = None
+    adopt: bool = False
+    allow_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a guard held back: `what` is `owner`, `prune` or `empty`; `text` is the line to show."""
+
+    what: str
+    text: str
+    names: tuple[str, ...]
+
+
+def prune_budget(max_prune: str | None, total: int) -> int:
+    """How many of a source's `total` configs may go: "N" or "P%" of them, else the larger of 2 and 10 %."""
+    if max_prune is None:
+        return max(2, total // 10)
+    number = max_prune.strip().removesuffix("%")
+    if not (number.isascii() and number.isdigit() and len(number) < 10):
+        raise UsageError(f"max_prune: '{max_prune}' is no budget: write a number like 3, or a share like 10%")
+    return total * int(number) // 100 if max_prune.strip().endswith("%") else int(number)
+
+
+def prune_refusal(gone: Sequence[Held], total: int, budget: int, allow_empty: bool | None) -> Refusal | None:
+    """`allow_empty`: None where the source holds specs; True: it holds none, and that is meant."""
+    if not gone or allow_empty:
+        return None
+    names = tuple(config.name for config in gone)
+    what = f"{len(gone)} of {total} configs would be deleted"
+    if allow_empty is not None:
+        text = f"prune refused: no spec is left and {what}; if that is meant: reconciler apply --allow-empty"
+        return Refusal("empty", text, names)
+    if len(gone) <= budget:
+        return None
+    remedy = f"if that is meant: reconciler apply --max-prune {len(gone)}"
+    return Refusal("prune", f"prune refused: {what} (budget {budget}); {remedy}", names)
+
+
+def owner_refusals(foreign: Sequence[Held]) -> list[Refusal]:
+    """One refusal for each other source that owns some of the names."""
+    refusals = []
+    for owner in sorted({config.source for config in foreign}):
+        names = tuple(sorted(config.name for config in foreign if config.source == owner))
+        listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        claim = f"{listed} {'belongs' if len(names) == 1 else 'belong'} to source '{owner}'"
+        text = f"owner refused: {claim}; if it is meant to move here: reconciler apply --adopt"
+        refusals.append(Refusal("owner", text, names))
+    return refusals
