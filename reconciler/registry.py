@@ -74,7 +74,7 @@ def task(function: Any = None, *, name: str | None = None) -> Any:
     """Register a function: `@task`, `@task()`, `@task("reports.build")`, `@task(name="reports.build")`.
 
     The function itself is returned unchanged. Its default name is its module without the first component, and
-    its own name. ReconcilerError when another function has the name.
+    its own name. A name of the library may be taken over; ReconcilerError when another own function has the name.
     """
     if isinstance(function, str):
         name, function = function, None
@@ -121,10 +121,14 @@ def params_schema(task: Task) -> dict[str, Any]:
     return params_schema(task)
 
 
+def _is_library(registered: Task) -> bool:
+    return registered.module == LIBRARY or registered.module.startswith(f"{LIBRARY}.")
+
+
 def _register(function: Callable[..., Any], name: str | None) -> Callable[..., Any]:
     new = _described(function, name)
     old = TASKS.get(new.name)
-    if old is None:
+    if old is None or (_is_library(old) and not _is_library(new)):
         TASKS[new.name] = new
     elif (old.file, old.qualname) != (new.file, new.qualname):
         raise ReconcilerError(

@@ -189,3 +189,9 @@ def test_a_skipped_module_is_not_imported_and_its_text_is_the_fault(tmp_path: Pa
     faults = auto_discover_tasks(["jobs"], tmp_path, skip={"jobs.deadly": "it kills"}, importing=heard.append)
     assert faults == ["it kills"]
     assert heard[-1] == "jobs"
+
+
+def test_a_name_of_the_library_may_be_taken_over(tmp_path: Path) -> None:
+    write(tmp_path, {"jobs/__init__.py": "", "jobs/a.py": "@task('shell.run')\ndef mine(): pass\n"})
+    _, faults = found(tmp_path, "jobs")
+    assert (faults, TASKS["shell.run"].qualname) == ([], "mine")
