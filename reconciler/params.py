@@ -22,6 +22,7 @@ from reconciler.references import KINDS, Mask, Place, fault_of, is_reference, re
 from reconciler.registry import Task
 
 Kind = inspect.Parameter
+_PLAIN = (str, int, float)  # no reference is in these
 UNBUILDABLE = (PydanticUserError, SchemaError, TypeError, NameError, AttributeError, RecursionError)
 
 
@@ -84,9 +85,10 @@ def check_params(task: Task, params: Mapping[str, object]) -> list[ParamFault]:
     signature = signature_of(task)
     faults = [*_unknown(task, signature, params), *_missing(task, signature, params)]
     for name, value in params.items():
-        faults += [
-            ParamFault(name, what, place) for place, reference in references(value) if (what := fault_of(reference))
-        ]
+        if not isinstance(value, _PLAIN):
+            faults += [
+                ParamFault(name, what, place) for place, reference in references(value) if (what := fault_of(reference))
+            ]
         if name in signature.parameters:
             faults += _mistyped(signature.parameters[name], value)
     return faults
@@ -207,9 +209,10 @@ def _missing(task: Task, signature: Signature, params: Mapping[str, object]) -> 
 
 
 def _mistyped(parameter: Parameter, value: object) -> list[ParamFault]:
-    if is_reference(value):
+    is_plain = isinstance(value, _PLAIN)
+    if not is_plain and is_reference(value):
         return []
-    places = [place for place, _ in references(value)]
+    places = [] if is_plain else [place for place, _ in references(value)]
     value = replaced(value, lambda reference: "a secret") if places else value
     try:
         parameter.type.validate_python(value)

@@ -110,7 +110,7 @@ class TaskSpec(Part):
         description="Cron, '@hourly' or '@every 30s'; absent: only when triggered.",
     )
     params: Annotated[dict[str, JsonValue], AfterValidator(in_order)] = Field(
-        default={}, max_length=256, description="The function's arguments."
+        default_factory=dict, max_length=256, description="The function's arguments."
     )
     timeout: Span | None = Field(default=None, description="How long one attempt may take.")
     retries: Retries = Field(default=Retries(), description="How often a failed run is tried again.")
@@ -128,7 +128,7 @@ class TaskSpec(Part):
     pause_after_failures: Whole | None = Field(default=None, ge=1, le=10_000)
     history: History = Field(default=History(), description="How much of its past is kept.")
     notify: Notify | None = Field(default=None, description="Who is told of what.")
-    labels: Annotated[dict[Name, Line], AfterValidator(in_order)] = Field(default={}, max_length=64)
+    labels: Annotated[dict[Name, Line], AfterValidator(in_order)] = Field(default_factory=dict, max_length=64)
     description: Prose = ""
 
     def when(self) -> Schedule | None:
@@ -142,7 +142,7 @@ class TaskSpec(Part):
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the document as JSON, keys in a fixed order, in hex: equal for specs that mean the same."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        return hashlib.sha256(self.__pydantic_serializer__.to_json(self)).hexdigest()
 
     @property
     def is_scheduled(self) -> bool:

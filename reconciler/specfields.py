@@ -27,6 +27,7 @@ from reconciler.zone import load_zone
 
 NAME_SHAPE = r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?"
 NAME_RULE = "names have a-z, 0-9 and '.', '_', '-' inside, up to 128 characters"
+_NAME = re.compile(NAME_SHAPE).fullmatch
 DAY_SHAPE = r"\d{4}-\d{2}-\d{2}"
 YEARS = range(1970, 2201)
 
@@ -36,7 +37,7 @@ Calendars = Callable[[str], tuple[date, ...]]
 
 def is_name(text: str) -> bool:
     """Whether `text` can name a spec, a queue or a label."""
-    return len(text) <= 128 and re.fullmatch(NAME_SHAPE, text) is not None
+    return len(text) <= 128 and _NAME(text) is not None
 
 
 def _name(text: str) -> str:
@@ -139,7 +140,7 @@ def _filled(entries: tuple[object, ...]) -> tuple[object, ...]:
 def in_order(value: Any) -> Any:
     """The same, with the keys of all mappings sorted: PostgreSQL does not keep the order they were written in."""
     if isinstance(value, dict):
-        return {key: in_order(value[key]) for key in sorted(value)}
+        return {key: in_order(part) if isinstance(part := value[key], dict | list) else part for key in sorted(value)}
     return [in_order(part) for part in value] if isinstance(value, list) else value
 
 

@@ -125,11 +125,12 @@ def _add(
     held.faults += judged.faults
     begins = mark_of(own.spot).line + 1
     good = None
-    if judged.spec is not None and is_sound and not judged.faults:
-        good = LocatedSpec(judged.spec, path, begins, judged.spec.digest)
+    if judged.spec is not None:
         held.warnings += [fault_at(layers, flaw) for flaw in _warnings(judged.spec)]
-    if isinstance(name, str) and is_name(name):
-        held.named.append(Named(name, begins, *_name_place(own), good))
+        if is_sound and not judged.faults:
+            good = LocatedSpec(judged.spec, path, begins, judged.spec.digest, judged.spec.name)
+    if good or (isinstance(name, str) and is_name(name)):
+        held.named.append(Named(str(name), begins, *_name_place(own), good))
 
 
 def _name_place(layer: Layer) -> tuple[int, int]:

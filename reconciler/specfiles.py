@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconcilerError
-from reconciler.spec import Fault, LocatedSpec, SpecSet
+from reconciler.spec import Fault, LocatedSpec, SpecSet, TaskSpec
+from reconciler.speccache import SpecCache, catalogue_of
 from reconciler.speclayers import Check
 from reconciler.specpass import Known, Pass
 from reconciler.specwalk import DEFAULTS, Amiss, Found, Walk, alone, walk
@@ -28,22 +31,34 @@ if TYPE_CHECKING:
 __all__ = ["Check", "Fault", "LocatedSpec", "SpecReader", "SpecSet", "check_against"]
 
 MOST_FAULTS = 10_000
+# So many specs are parsed one by one when they are asked for; whoever wants more wants most of them.
+FETCHED_ALONE = 20
 
 
 class SpecReader:
     """The specs below `root` (a directory, or one file of it), read again and again.
 
     `environment` picks from each spec's `environments`. `check` says what is wrong with a spec's task and parameters.
-    For a single file, `within` is the directory whose defaults and calendars hold; by default its own.
+    For a single file, `within` is the directory whose defaults and calendars hold; by default its own. With `cache`, a
+    directory, what files held is kept there, and another process parses only those that have changed since.
     """
 
     def __init__(
-        self, root: Path, *, environment: str | None = None, check: Check | None = None, within: Path | None = None
+        self,
+        root: Path,
+        *,
+        environment: str | None = None,
+        check: Check | None = None,
+        within: Path | None = None,
+        cache: Path | None = None,
     ) -> None:
         self.root = root
         self.environment = environment
         self.check = check
         self.within = within
+        self.cache = cache
+        self._fetched: dict[tuple[str, str], LocatedSpec] = {}
+        self._fetches = 0
         self._known: dict[str, Known] = {}
         self._amiss: list[Amiss] = []
         self._last: SpecSet | None = None
@@ -57,13 +72,44 @@ class SpecReader:
             is_alone = not os.path.isdir(self.root)  # noqa: PTH112 - False too where looking is not allowed
             base = (self.within or self.root.parent) if is_alone else self.root
             found = _one_file(self.root, base) if is_alone else walk(str(base))
+            is_first = self._last is None and not is_alone
+            cache = self._cache(found.root, _shown(base)) if is_first else None
+            if cache is not None:
+                self._known = cache.load(self._fetch)
+            began = time.time_ns()
             now = Pass(found, _shown(base), self._known)
             now.run(self.environment, self.check)
+            if cache is not None:
+                cache.save(now.known, self._known, began)
             is_same = not now.changed and now.known.keys() == self._known.keys() and found.amiss == self._amiss
             self._known, self._amiss = now.known, found.amiss
             if self._last is None or not is_same:
                 self._last = _gathered(now)
             return self._last
+
+    def _cache(self, root: str, shown_root: str) -> SpecCache | None:
+        """None where it is not known what the check depends on."""
+        catalogue = "" if self.check is None else getattr(self.check, "catalogue", None)
+        if self.cache is None or catalogue is None:
+            return None
+        return SpecCache(self.cache, (root, shown_root, repr(self.environment), catalogue))
+
+    def _fetch(self, path: str, name: str, digest: str) -> TaskSpec:
+        """The spec that a cache only knew by its digest, parsed now; one by one at first, then all at once."""
+        found = self._fetched.get((path, name))
+        if found is None:
+            self._fetches += 1
+            is_one = self._fetches <= FETCHED_ALONE
+            place, within = (self.root / path, self.root) if is_one else (self.root, None)
+            for one in SpecReader(place, environment=self.environment, within=within).read().specs:
+                self._fetched[one.path, one.name] = one
+            found = self._fetched.get((path, name))
+        if found is not None and found.digest == digest:
+            return found.spec
+        cache = self._cache(os.path.realpath(self.root), _shown(self.root))
+        if cache is not None:
+            cache.drop()
+        raise ReconcilerError(f"{_shown(self.root)}{path}: {name}: has changed since it was read: try again")
 
 
 def check_against(tasks: Mapping[str, Task]) -> Check:
@@ -79,7 +125,21 @@ def check_against(tasks: Mapping[str, Task]) -> Check:
         task = tasks.get(name)
         return unknown(name) if task is None else check_params(task, params)
 
-    return check
+    return _TaskCheck(check, tasks)
+
+
+@dataclass(frozen=True, slots=True)
+class _TaskCheck:
+    check: Check
+    tasks: Mapping[str, Task]
+
+    def __call__(self, name: str, params: Mapping[str, Any]) -> Sequence[ParamFault]:
+        return self.check(name, params)
+
+    @property
+    def catalogue(self) -> str | None:
+        """What tells apart two sets of tasks that could judge differently; None where that cannot be told."""
+        return catalogue_of({name: task.function for name, task in self.tasks.items()})
 
 
 def _gathered(now: Pass) -> SpecSet:

@@ -88,9 +88,8 @@ def _validated(value: dict[str, Any], layers: Sequence[Layer], rules: Rules) -> 
         spec = TaskSpec.model_validate(value, context=rules.calendars)
     except ValidationError as error:
         return Judged(None, _faults(layers, chain(flaws(error), _unsettled_flaws(value, error, rules.check))))
-    if rules.check is None:
-        return Judged(spec, [])
-    return Judged(spec, _faults(layers, _param_flaws(spec.task, spec.params, rules.check)))
+    found = list(_param_flaws(spec.task, spec.params, rules.check)) if rules.check else ()
+    return Judged(spec, _faults(layers, iter(found)) if found else [])
 
 
 def _unsettled_flaws(value: Mapping[str, Any], error: ValidationError, check: Check | None) -> Iterator[Flaw]:

@@ -97,7 +97,9 @@ class Pass:
 
     def _spec_file(self, file: Found, chain: Chain, environment: str | None, check: Check | None) -> Known:
         old = self.before.get(file.path)
-        is_current = old is not None and old.defaults == chain.digests and self._calendars.are(old.calendars)
+        is_current = old is not None and old.defaults == chain.digests
+        if old is not None and old.calendars:
+            is_current = is_current and self._calendars.are(old.calendars)
         if old is not None and is_current and old.stamp == file.stamp and old.is_settled:
             return old
         data, fault = self._bytes(file)

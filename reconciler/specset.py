@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,12 +29,31 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class LocatedSpec:
-    """A spec, and the file (relative to the specs' directory) and line that it stands on."""
+    """A spec, and the file (relative to the specs' directory) and line that it stands on.
 
-    spec: TaskSpec
+    Where nothing has changed since an earlier process, the spec itself is parsed when it is first asked for: who only
+    compares takes `name` and `digest`.
+    """
+
+    held: TaskSpec | Callable[[], TaskSpec] = field(compare=False, repr=False)
     path: str
     line: int
     digest: str
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.spec.name)
+
+    @property
+    def is_parsed(self) -> bool:
+        """Whether the spec is at hand, so that asking for it costs nothing."""
+        return not callable(self.held)
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The spec; ReconcilerError where its file has changed since it was read."""
+        return self.held() if callable(self.held) else self.held
 
 
 @dataclass(frozen=True, slots=True)

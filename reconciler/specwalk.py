@@ -10,6 +10,7 @@ import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,7 +64,7 @@ def walk(root: str) -> Walk:
         found.walk.amiss.append(Amiss("", f"holds more than {MOST_FILES} spec files; split it into sources"))
     except OSError as error:
         raise ReconcilerError(f"{root}: {reason(error)}: the specs' directory has to be readable") from error
-    found.walk.files.sort()
+    found.walk.files.sort(key=itemgetter(0))
     return found.walk
 
 
@@ -93,7 +94,7 @@ class _Walker:
         about = Path(directory).stat()
         self.entered[about.st_dev, about.st_ino] = path or "."
         with os.scandir(directory) as entries:
-            visible = sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
+            visible = sorted((entry for entry in entries if entry.name[0] != "."), key=attrgetter("name"))
         for entry in visible:
             inner = f"{path}{entry.name}"
             try:
@@ -102,11 +103,14 @@ class _Walker:
                 self.walk.amiss.append(Amiss(inner, reason(error)))
 
     def take(self, entry: os.DirEntry[str], path: str, level: int) -> None:
-        if entry.is_symlink():
+        if entry.is_file(follow_symlinks=False):
+            if path.endswith(SUFFIXES):
+                self.add(path, entry.path, entry.stat(follow_symlinks=False))
+        elif entry.is_symlink():
             self.follow(entry, path, level)
         elif entry.is_dir(follow_symlinks=False):
             self.descend(entry.path, path, level)
-        elif entry.name.endswith(SUFFIXES):
+        elif path.endswith(SUFFIXES):
             self.add(path, entry.path, entry.stat(follow_symlinks=False))
 
     def follow(self, entry: os.DirEntry[str], path: str, level: int) -> None:
@@ -144,10 +148,11 @@ class _Walker:
             self.enter(directory, f"{path}/", level)
 
     def add(self, path: str, place: str, about: os.stat_result) -> None:
-        if len(self.walk.files) >= MOST_FILES:
+        files = self.walk.files
+        if len(files) >= MOST_FILES:
             raise _Full
         if stat.S_ISREG(about.st_mode):
-            self.walk.files.append(Found(path, place, stamp_of(about)))
+            files.append(Found(path, place, stamp_of(about)))
         else:
             self.walk.amiss.append(Amiss(path, f"is {_kind(about.st_mode)}, not a file; remove it or rename it"))
 

@@ -22,6 +22,7 @@ except ImportError as error:
     ) from error
 
 FILE_BYTES = 1024 * 1024
+VERSION = yaml.__version__
 
 # What YAML calls printable, without the line ends (and a second BOM) that YAML sees and an editor does not.
 _NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")

@@ -86,7 +86,7 @@ async def test_specs_come_with_their_documents_checked_against_the_tasks(project
     assert [str(fault).partition(": ")[0] for fault in found.faults] == [
         "specs/b.yaml:1:7",
         "specs/c.yaml:2:9",
-        "specs/c.yaml:2:18",
+        "specs/c.yaml:2:10",
     ]
     assert "did you mean 'reports.build'?" in found.faults[0].what
     assert [warning.field for warning in found.warnings] == ["after"]

@@ -15,15 +15,15 @@ PACKAGE = ROOT / "reconciler"
 
 # Each floor may import its own and those above it in this list. A package stands for all that is in it.
 FLOORS = {
-    "rules": """__init__ errors durations nearest urls failpoints settings
+    "rules": """__init__ errors durations nearest typewords urls failpoints settings
         spec specfields specfaults specset specschema
         schedule schedule_entries instants timeline cron cronfield crondays zone describe
-        registry discover params references results output
+        registry discover params paramwords references results output
         plan guards plantext
         occurrences jitter clock patience liveness specs_by_digest""",
-    "one outside thing": """specfiles specfile speclayers specpass specwalk calendars yamlgate yamltree yamlscalars
-        reader readerchild gitrepo watching db scheduler schedule_scripts redis_link wakes embedded
-        execute frames process board""",
+    "one outside thing": """specfiles specfile speccache speclayers specpass specwalk calendars yamlgate
+        yamltree yamlscalars reader readerchild gitrepo watching db scheduler schedule_scripts redis_link
+        wakes embedded execute frames process board""",
     "verbs": """reconcile apply align loop notices runner deciding beating running
         children children_async children_sync child child_async child_sync warden""",
     "doors": "cli __main__",

@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from reconciler.params import ParamsError, bind
+from reconciler.references import Mask
 from reconciler.registry import TASKS, Task, TaskContext, check_params, params_schema, task
 
 
@@ -29,6 +30,8 @@ def build(
     kind: Literal["full", "part"] = "full",
     paths: list[Path] = [],  # noqa: B006
     target: Target | None = None,
+    words: str | list[str] = "",
+    few: Annotated[int, Field(le=5)] = 1,
     note: Annotated[str, Field(description="for people")] = "",
 ) -> None: ...
 
@@ -52,22 +55,30 @@ def known(function: Callable[..., Any]) -> Task:
         ({"region": "eu"}, []),
         ({"region": "eu", "count": 5, "keep": "1h30m", "kind": "part", "paths": ["/a", "b"], "note": "x"}, []),
         ({"region": "eu", "target": {"host": "a"}}, []),
-        ({}, ["region: missing; under_test cannot be called without it"]),
+        ({}, ["region: is missing; under_test cannot be called without it"]),
         (
             {"regoin": "eu", "region": "eu"},
             ["regoin: under_test has no such parameter; did you mean 'region'?"],
         ),
-        ({"region": 3}, ["region: 3 should be a valid string"]),
+        ({"region": 3}, ["region: 3 is not text; quote it: '3'"]),
         (
             {"region": "eu", "count": "many"},
-            ["count: 'many' should be a valid integer, unable to parse string as an integer"],
+            ["count: 'many' is not a whole number"],
         ),
-        ({"region": "eu", "kind": "half"}, ["kind: 'half' should be 'full' or 'part'"]),
+        ({"region": "eu", "kind": "half"}, ["kind: 'half' is not one of full, part"]),
         (
             {"region": "eu", "keep": "10 minutes"},
             ["keep: '10 minutes' is not a duration; examples: '90s', '1h30m', '250ms', '30d'"],
         ),
-        ({"region": "eu", "target": {"host": "a", "port": "x"}}, ["target: port: 'x' should be a valid integer, "]),
+        ({"region": "eu", "target": {"host": "a", "port": "x"}}, ["target.port: 'x' is not a whole number"]),
+        ({"region": "eu", "words": True}, ["words: true is not text or a list"]),
+        ({"region": "eu", "words": ["a", 3]}, ["words[1]: 3 is not text; quote it: '3'"]),
+        (
+            {"region": "eu", "words": {"from_evn": "A"}},
+            ["words: a mapping is not text or a list; did you mean"],
+        ),
+        ({"region": "eu", "few": 9}, ["few: 9 has to be less than or equal to 5"]),
+        ({"region": "eu", "target": {}}, ["target.host: is missing"]),
         ({"region": "eu", "ctx": 1}, ["ctx: under_test has no such parameter; "]),
     ],
 )
@@ -84,12 +95,12 @@ def test_every_fault_is_one_line(params: dict[str, object], faults: list[str]) -
         ({"region": {"from_env": "REGION"}, "count": {"from_file": "/run/count"}}, []),
         ({"region": "eu", "paths": ["a", {"from_env": "PLACE"}], "target": {"host": {"from_env": "HOST"}}}, []),
         ({"region": "eu", "target": {"host": "a", "port": {"from_env": "PORT"}}}, []),
-        ({"region": "eu", "paths": [{"from_env": "PLACE"}, 3]}, ["paths: [1]: 3 is not a valid path"]),
+        ({"region": "eu", "paths": [{"from_env": "PLACE"}, 3]}, ["paths[1]: 3 is not a path"]),
         ({"region": {"from_env": 3}}, ["region: from_env: 3 is not the name of an environment variable"]),
         ({"region": {"from_file": ""}}, ["region: from_file: '' is not the path of a file"]),
         (
             {"region": "eu", "target": {"host": {"from_env": "A=B"}}},
-            ["target: host: from_env: 'A=B' is not the name of an environment variable"],
+            ["target.host: from_env: 'A=B' is not the name of an environment variable"],
         ),
     ],
 )
@@ -128,11 +139,18 @@ def test_what_does_not_fit_at_the_call_is_one_line_of_all_faults() -> None:
     ]
 
 
+def test_a_resolved_secret_is_not_in_what_is_wrong_with_it() -> None:
+    for params in ({"count": "hunter22"}, {"count": "x" * 70 + "hunter22"}, {"keep": "hunter22"}):
+        with pytest.raises(ParamsError) as raised:
+            bind(known(build), {"region": "eu", **params}, Mask.of(list(params.values())))
+        assert "hunter" not in str(raised.value) and "***" in str(raised.value)
+
+
 def test_the_schema_says_what_an_editor_needs() -> None:
     schema = params_schema(known(build))
     assert schema["required"] == ["region"]
     assert schema["additionalProperties"] is False
-    assert set(schema["properties"]) == {"region", "count", "keep", "kind", "paths", "target", "note"}
+    assert set(schema["properties"]) == {"region", "count", "keep", "kind", "paths", "target", "words", "few", "note"}
     assert schema["properties"]["note"]["description"] == "for people"
     assert schema["properties"]["count"]["default"] == 3
     assert schema["properties"]["kind"]["anyOf"][0]["enum"] == ["full", "part"]

@@ -156,7 +156,9 @@ STRICT = [
     ({"retries": {"attempts": 1.5}}, "retries.attempts: 1.5 is not a whole number"),
     ({"retries": {"attempts": True}}, "retries.attempts: true is not a whole number"),
     ({"retries": {"backoff": "1h"}}, "retries.max_backoff: '10m' is shorter than backoff, '1h'"),
-    ({"retries": 3}, "retries: 3 is not a mapping"),
+    ({"retries": 3}, "retries: 3 is not a mapping; write {attempts: 3}, which counts the first try too"),
+    ({"cron": "@daily"}, "cron: unknown key; did you mean 'schedule'?"),
+    ({"schedule": "0 0 2 * * *", "seconds": "frist"}, "seconds: 'frist' is not one of first, last; did you"),
     ({"overlap": "skp"}, "overlap: 'skp' is not one of skip, allow, queue, replace; did you mean 'skip'?"),
     ({"missed": "x"}, "missed: 'x' is not one of latest, all, skip"),
     ({"suspend": "yes"}, "suspend: 'yes' is not true or false"),
@@ -166,7 +168,7 @@ STRICT = [
     ({"timeout": "1:30"}, "timeout: '1:30' is not a duration"),
     ({"schedule": "60 * * * *"}, "schedule.0: '60 * * * *' has minute 60; minutes run 0-59"),
     ({"schedule": ["@daily", "@dayly"]}, "schedule.1: "),
-    ({"schedule": 5}, "schedule: 5 is not a list"),
+    ({"schedule": 5}, "schedule: 5 is not a schedule; write '0 2 * * *', '@every 5m', or a list of these"),
     ({"schedule": "0 0 31 2 *"}, "schedule.0: "),
     ({"timezone": "Europe/Berlni"}, "timezone: no time zone is named 'Europe/Berlni'; did you mean 'Europe/Berlin'?"),
     ({"starts_at": "tomorrow"}, "starts_at: 'tomorrow' is not a date and time"),
@@ -196,9 +198,11 @@ def test_what_a_field_cannot_hold_is_one_line(fields: dict[str, Any], line: str)
 
 
 def test_every_fault_is_told_at_once() -> None:
-    found = faults(schedule=["60 * * * *"], timezone="Nowhere", overlap="x", retries={"attempts": 0, "x": 1})
+    found = faults(
+        schedule=["60 * * * *", 5, "5-1 * * * *"], timezone="Nowhere", overlap="x", retries={"attempts": 0, "x": 1}
+    )
     assert [line.partition(":")[0] for line in found] == [
-        "timezone", "schedule.0", "retries.attempts", "retries.x", "overlap",
+        "timezone", "schedule.0", "schedule.1", "schedule.2", "retries.attempts", "retries.x", "overlap",
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
@@ -25,6 +26,16 @@ def write(root: Path, **files: str) -> None:
 
 def lines(found: SpecSet, root: Path) -> list[str]:
     return [str(fault).removeprefix(f"{root}/") for fault in found.faults]
+
+
+def build(region: str, size: int = 3) -> None: ...
+
+
+TASKS = {"reports.build": Task("reports.build", build, False, "", "tasks.reports")}
+
+
+def told_of_tasks(root: Path) -> list[str]:
+    return lines(SpecReader(root, check=check_against(TASKS)).read(), root)
 
 
 def by_name(found: SpecSet) -> dict[str, TaskSpec]:
@@ -93,6 +104,18 @@ FAULTS = [
     ("task: t\nschedule:\n", "a.yaml:2:10: schedule: has no value; write one, write null for none, or leave the key"),
     ("- task: t\n", "a.yaml:1:1: file: a list is not a spec; a spec is a mapping with at least 'task'"),
     ("hello\n", "a.yaml:1:1: file: 'hello' is not a spec"),
+    (
+        "task:shell.run\n",
+        "a.yaml:1:1: file: 'task:shell.run' is not a spec; a spec is a mapping with at least 'task'; a c",
+    ),
+    ("task: t\nschedule '@daily'\nqueue: q\n", "a.yaml:2:1: yaml: a colon has to follow this key; write it as key"),
+    ("task: t\nparams:\n  a: b\n queue: q\n", "a.yaml:4:2: yaml: is no key of the mapping that begins on line 1; "),
+    ("task: t\ndescription: Note: this\n", "a.yaml:2:18: yaml: a colon cannot stand here; quote what is text"),
+    ("task: t\nqueue: 'q\n", "a.yaml:2:8: yaml: the quote that opens here is never closed; close it"),
+    ("task: t\nparams: {a: 'it's'}\n", "a.yaml:2:17: yaml: the braces opened on line 2 need a comma or } here"),
+    ("task: t\nparams: {a: {{ b }} }\n", "a.yaml:2:14: params.a: a key must be a plain word; quote a value that"),
+    ("task: t\nskip_on: christmas\n", "a.yaml:2:10: skip_on: 'christmas' is not a list; write [christmas]"),
+    ("task: t\nschedule: 5\n", "a.yaml:2:11: schedule: 5 is not a schedule; write '0 2 * * *', '@every 5m', or"),
     ("task: t\ntask: u\n", "a.yaml:2:1: task: is written twice; the first is on line 1, remove one of them"),
     ("task: t\nschedule: @hourly\n", "a.yaml:2:11: yaml: an unquoted word cannot begin with @; quote it"),
     ("task: t\nschedule: */5 * * * *\n", "a.yaml:2:11: yaml: an unquoted * begins an alias; quote the value"),
@@ -132,6 +155,58 @@ def test_every_fault_of_every_file_is_told_in_one_go(root: Path) -> None:
         "team/c.yaml:2:10:timeout:",
         "team/c.yaml:3:13:labels.a:",
     ]
+
+
+def test_every_fault_of_a_document_is_told_with_those_of_its_task_and_parameters(root: Path) -> None:
+    write(
+        root,
+        a="task: reports.biuld\nschedule: '60 * * * *'\ncolour: red\ntimeout: 10\n"
+        "---\nname: b\ntask: reports.build\nschedule: ['0 0 31 2 *', '5-1 * * * *']\ntimezone: Europe/Berln\n"
+        "params: {regoin: eu, size: [1]}\n",
+        c="task: reports.build\nparams: [a]\n",
+    )
+    assert [line.partition(": ")[0] + " " + line.split(": ")[1] for line in told_of_tasks(root)] == [
+        "a.yaml:1:7 task",
+        "a.yaml:2:11 schedule",
+        "a.yaml:3:1 colour",
+        "a.yaml:4:10 timeout",
+        "a.yaml:8:12 schedule[0]",
+        "a.yaml:8:26 schedule[1]",
+        "a.yaml:9:11 timezone",
+        "a.yaml:10:9 params.region",
+        "a.yaml:10:10 params.regoin",
+        "a.yaml:10:28 params.size",
+        "c.yaml:2:9 params",
+    ]
+
+
+def test_what_is_wrong_in_one_environment_only_is_told_with_its_name(root: Path) -> None:
+    write(
+        root,
+        a="task: reports.build\nparams: {region: eu}\nschedule: 60 * * * *\n"
+        "environments: {prod: {params: {regoin: x}}, dev: {schedule: null, task: reports.biuld}}\n",
+        b="task: reports.build\nparams: {region: eu}\nenvironments: {prod: {task: other, params: {region: null}}}\n",
+    )
+    assert [line.partition("; ")[0] for line in told_of_tasks(root)] == [
+        "a.yaml:3:11: schedule: '60 * * * *' has minute 60",
+        "a.yaml:4:32: environments.prod.params.regoin: reports.build has no such parameter",
+        "a.yaml:4:73: environments.dev.task: no task named 'reports.biuld'",
+        "b.yaml:3:29: environments.prod.task: no task named 'other'",
+    ]
+
+
+def test_a_spec_with_any_fault_is_not_among_the_specs(root: Path) -> None:
+    write(
+        root,
+        parameter="task: reports.build\nparams: {region: 5}\n",
+        twice="task: reports.build\nparams: {region: a}\nparams: {region: b}\n",
+        elsewhere="task: reports.build\nparams: {region: a}\nenvironments: {prod: {queue: Q}}\n",
+        pair="name: p\ntask: x\n---\nname: p\ntask: reports.build\nparams: {region: a}\n",
+        good="task: reports.build\nparams: {region: a}\n---\nname: other\ntask: x\n",
+    )
+    found = SpecReader(root, check=check_against(TASKS)).read()
+    assert [one.spec.name for one in found.specs] == ["good"]
+    assert f"'p' is taken by {root}/pair.yaml:1; give one of them another name" in {one.what for one in found.faults}
 
 
 def test_a_broken_document_does_not_hide_the_faults_before_it(root: Path) -> None:
@@ -372,12 +447,6 @@ def test_a_calendar_that_cannot_be_used_is_one_line(root: Path, name: str, what:
 # Tasks and parameters.
 
 
-def build(region: str, size: int = 3) -> None: ...
-
-
-TASKS = {"reports.build": Task("reports.build", build, False, "", "tasks.reports")}
-
-
 def test_tasks_and_parameters_are_checked_at_their_own_lines(root: Path) -> None:
     write(
         root,
@@ -395,7 +464,7 @@ def test_tasks_and_parameters_are_checked_at_their_own_lines(root: Path) -> None
     assert [line.rpartition(":")[0].split(": ")[:2] for line in (f"{one}:" for one in told[1:])] == [
         ["b.yaml:4:9", "params.size"],
         ["c.yaml:3:3", "params.region"],
-        ["c.yaml:3:11", "params.regoin"],
+        ["c.yaml:3:3", "params.regoin"],
         ["d.yaml:1:1", "params.region"],
         ["e.yaml:3:3", "params.region"],
         ["f.yaml:3:38", "environments.prod.params.size"],
@@ -404,8 +473,8 @@ def test_tasks_and_parameters_are_checked_at_their_own_lines(root: Path) -> None
 
 
 def test_a_check_that_fails_itself_is_one_line(root: Path) -> None:
-    def check(spec: TaskSpec) -> list[ParamFault]:
-        raise KeyError(spec.task)
+    def check(task: str, params: Mapping[str, object]) -> list[ParamFault]:
+        raise KeyError(task)
 
     write(root, a="task: t")
     assert lines(SpecReader(root, check=check).read(), root) == [
