@@ -39,19 +39,27 @@ class Aligned:
 
 
 async def align(
-    link: Link, scheduler: SchedulerService, *, now: datetime, names: Sequence[str] | None = None
+    link: Link,
+    scheduler: SchedulerService,
+    *,
+    now: datetime,
+    names: Sequence[str] | None = None,
+    believing: bool = False,
 ) -> Aligned:
     """Make Redis say what PostgreSQL says of every config, or only of `names` (those that still exist).
 
+    `believing`: for a process that comes for one pass and has not read the specs. Where Redis has a config as it
+    should be, its next instant is not computed again; a service does that at each pass, having them in memory.
     StoreUnavailable: one of the two is away; the same call later makes up for it.
     """
     global _seen
     rows = await desired.wanted(link, now, names)
-    entries = await _entries(link, rows)
+    believed = await _believed(scheduler, rows) if believing else set()
+    entries = await _entries(link, [row for row in rows if row.config_id not in believed])
     if names is None:
         _seen = {row.config_id: (row, entries[row.config_id]) for row in rows if row.config_id in entries}
     gone = partial(desired.gone, link)
-    changed = await scheduler.align(list(entries.values()), complete=names is None, gone=gone)
+    changed = await scheduler.align(list(entries.values()), complete=names is None, gone=gone, unchanged=believed)
     return Aligned(changed, await scheduler.epoch() or "")
 
 
@@ -70,6 +78,13 @@ def desired_entry(row: Wanted, spec: TaskSpec) -> Entry:
         return Entry(*config, "active", row.digest, next_run, wake)
     wake = max(wake, row.until) if wake and row.until else None
     return Entry(*config, "paused", row.digest, next_run, wake, row.reason, row.until)
+
+
+async def _believed(scheduler: SchedulerService, rows: Sequence[Wanted]) -> set[int]:
+    """The ids that Redis keeps as it should, as far as one can tell without their specs."""
+    unread = [row for row in rows if known_spec(row.digest) is None]
+    differing = await scheduler.differing([(r.config_id, r.digest, r.is_paused, r.until) for r in unread])
+    return {row.config_id for row in unread} - differing
 
 
 async def _entries(link: Link, rows: Sequence[Wanted]) -> dict[int, Entry]:

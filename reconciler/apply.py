@@ -61,7 +61,7 @@ async def apply(tx: Transaction, work: Work) -> None:
 
 
 async def _rows(work: Work, changed: Iterable[Change]) -> list[ConfigRow]:
-    located = {one.spec.name: one for one in work.specs}
+    located = {one.name: one for one in work.specs}
     rows = []
     for change in changed:
         one = located[change.name]

@@ -35,14 +35,14 @@ ABSENT: Final = _Absent()
 class Spec(Protocol):
     """The part of a TaskSpec that a plan reads."""
 
-    @property
-    def name(self) -> str: ...
     def document(self) -> dict[str, Any]: ...
 
 
 class Wanted(Protocol):
     """One spec as it was read: `LocatedSpec` is one."""
 
+    @property
+    def name(self) -> str: ...
     @property
     def spec(self) -> Spec: ...
     @property
@@ -91,7 +91,7 @@ class Plan:
 def edited(specs: Iterable[Wanted], configs: Iterable[Held]) -> list[str]:
     """Names whose digest is not the config's: `make_plan` needs their documents, and no others."""
     digests = {config.name: config.digest for config in configs}
-    names = ((wanted.spec.name, wanted.digest) for wanted in specs)
+    names = ((wanted.name, wanted.digest) for wanted in specs)
     return sorted(name for name, digest in names if digests.get(name, digest) != digest)
 
 
@@ -104,7 +104,7 @@ def make_plan(specs: Sequence[Wanted], configs: Sequence[Held], documents: Docum
     foreign: list[Held] = []
     held = {config.name: config for config in configs}
     for wanted in specs:
-        config = held.get(wanted.spec.name)
+        config = held.get(wanted.name)
         if config and (config.digest, config.path, config.source) == (wanted.digest, wanted.path, options.source):
             continue  # nearly all of them, so this is looked at first
         if config is not None and config.source != options.source and not options.adopt:
@@ -142,7 +142,7 @@ def _is_same(old: Any, new: Any) -> bool:
 
 
 def _change(wanted: Wanted, config: Held | None, documents: Documents, source: str) -> Change | None:
-    name, path = wanted.spec.name, wanted.path
+    name, path = wanted.name, wanted.path
     if config is None:
         return Change("create", name, path, "new", moves_cursor=True)
     is_edited = wanted.digest != config.digest
@@ -170,7 +170,7 @@ def _prune(
     specs: Sequence[Wanted], configs: Sequence[Held], options: Options
 ) -> tuple[list[Change], Refusal | None, list[str]]:
     """What to delete, or why none of it is, or with prune off the names that stay."""
-    names = {wanted.spec.name for wanted in specs}
+    names = {wanted.name for wanted in specs}
     own = [config for config in configs if config.source == options.source]
     gone = sorted((config for config in own if config.name not in names), key=lambda config: config.name)
     budget = prune_budget(options.max_prune, len(own))

@@ -34,12 +34,16 @@ _fingerprints: dict[str, tuple[tuple[LocatedSpec, ...], str | None]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Who wants which source brought up to which revision; `waits`: for another pass under way, or leaves it be."""
+    """Who wants which source brought up to which revision.
+
+    `waits`: for another pass under way, else it is left to that one. `believing`: as in `align`.
+    """
 
     options: Options
     actor: str
     revision: Revision = NO_REVISION
     waits: bool = True
+    believing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ async def reconcile(read: SpecSet, link: Link, scheduler: SchedulerService, requ
         outcome = await _decide(read, tx, request, now)
         failpoint("after-apply")
     failpoint("after-commit")
-    return await _follow(outcome, link, scheduler, now)
+    return await _follow(outcome, link, scheduler, now, request.believing)
 
 
 async def record_failure(link: Link, request: Request, error: str) -> int | None:
@@ -118,7 +122,7 @@ def _fingerprint_of(read: SpecSet, source: str) -> str | None:
     if specs is not read.specs:
         found = None
     elif found is None:
-        found = fingerprint_of((one.spec.name, one.digest, one.path) for one in specs)
+        found = fingerprint_of((one.name, one.digest, one.path) for one in specs)
     _fingerprints[source] = read.specs, found
     return found
 
@@ -156,7 +160,7 @@ def _storable(text: str | None) -> str | None:
     return text and text[:LONGEST_ERROR].encode(errors="replace").decode().replace("\0", "\ufffd")
 
 
-async def _follow(outcome: Pass, link: Link, scheduler: SchedulerService, now: datetime) -> Pass:
+async def _follow(outcome: Pass, link: Link, scheduler: SchedulerService, now: datetime, believing: bool) -> Pass:
     """Redis after the commit, and under faults too; a store out of reach costs nothing that is decided."""
     changes = outcome.plan.changes if outcome.plan else ()
     written = [change.name for change in changes if change.verb != "delete"]
@@ -164,7 +168,7 @@ async def _follow(outcome: Pass, link: Link, scheduler: SchedulerService, now: d
     try:
         if 0 < len(written) <= AHEAD:
             changed = (await align(link, scheduler, now=now, names=written)).changed
-        changed += (await align(link, scheduler, now=now)).changed
+        changed += (await align(link, scheduler, now=now, believing=believing)).changed
         failpoint("after-align")
     except StoreUnavailable as error:
         return replace(outcome, trouble=f"{error}; what was applied stands, the next pass brings Redis up to it")

@@ -174,6 +174,28 @@ if #ids > 0 then redis.call('SADD', prefix .. 'schedule:configs', unpack(ids)) e
 return changed
 """
 
+# Which configs are not kept here as they should be, judged by all but their instant.
+#   ARGV   prefix, JSON of id, digest, "1" where it is paused, end of the pause, and so on: flat
+#   returns their ids
+DIFFERING = """
+local prefix, differing, same = ARGV[1], {}, {}
+local flat = cjson.decode(ARGV[2])
+for n = 1, #flat, 4 do
+  local id, digest, paused, ends = unpack(flat, n, n + 3)
+  local h = redis.call('HMGET', prefix .. 'schedule:status:' .. id, 'state', 'digest', 'queue', 'next_run', 'until')
+  local is_paused = h[1] == 'paused'
+  if h[2] ~= digest or not h[3]
+      or h[1] ~= 'suspended' and is_paused ~= (paused ~= '') or is_paused and (h[5] or '') ~= ends
+      or h[1] == 'active' and h[4] and not redis.call('ZSCORE', prefix .. 'schedule:due:' .. h[3], id) then
+    differing[#differing + 1] = id
+  else
+    same[#same + 1] = id
+  end
+end
+if #same > 0 then redis.call('SADD', prefix .. 'schedule:configs', unpack(same)) end
+return differing
+"""
+
 # Set the state of one config that is known here: stop (suspended, not queued), or pause (not queued, or
 # queued for the end of the pause, at the earliest for the instant it was queued for).
 #   ARGV   prefix, id, state, reason, until

@@ -50,6 +50,7 @@ class SchedulerService:
         self._advance = client.register_script(scripts.ADVANCE)
         self._give_back = client.register_script(scripts.GIVE_BACK)
         self._align = client.register_script(scripts.ALIGN)
+        self._differing = client.register_script(scripts.DIFFERING)
         self._halt = client.register_script(scripts.HALT)
         self._forget = client.register_script(scripts.FORGET)
         self._settle = client.register_script(scripts.SETTLE)
@@ -94,16 +95,40 @@ class SchedulerService:
 
     # ── what PostgreSQL says ──
 
-    async def align(self, entries: Sequence[Entry], *, complete: bool, gone: Gone | None = None) -> int:
+    async def align(
+        self,
+        entries: Sequence[Entry],
+        *,
+        complete: bool,
+        gone: Gone | None = None,
+        unchanged: Collection[int] = (),
+    ) -> int:
         """Make Redis say what `entries` say, writing only what differs; the number of configs that differed.
 
-        `complete`: these are all there are. Other ids are removed, and Redis is declared whole (`epoch`). `gone`
-        is asked about them first, for a config may have come since the entries were read.
+        `complete`: these, and the `unchanged` ids, are all there are. Other ids are removed, and Redis is declared
+        whole (`epoch`). `gone` is asked about them first, for a config may have come since the entries were read.
         """
-        changed = await self._rebuild(entries, gone) if complete else await self._write(entries)
+        ids = {entry.config_id for entry in entries}.union(unchanged)
+        changed = await self._rebuild(entries, ids, gone) if complete else await self._write(entries)
         if changed:
             await self.wake()
         return changed
+
+    async def differing(self, configs: Sequence[tuple[int, str, bool, datetime | None]]) -> set[int]:
+        """Of these (id, digest, whether it is paused, the pause's end) the ids that Redis keeps otherwise, or not.
+
+        What it says of their next instant is believed.
+        """
+        found: set[int] = set()
+        for chunk in _chunks(configs):
+            flat = [
+                text
+                for config_id, digest, is_paused, ends in chunk
+                for text in (str(config_id), digest, "1" if is_paused else "", milliseconds_after(ends))
+            ]
+            with self._redis.answering():
+                found.update(map(int, await self._differing(args=[self._prefix, json.dumps(flat)])))
+        return found
 
     async def register(self, entry: Entry) -> None:
         """Keep one config as `entry` says, new or known."""
@@ -153,10 +178,9 @@ class SchedulerService:
 
     # ── steps ──
 
-    async def _rebuild(self, entries: Sequence[Entry], gone: Gone | None) -> int:
+    async def _rebuild(self, entries: Sequence[Entry], ids: Collection[int], gone: Gone | None) -> int:
         """Write, remove, declare whole; once more where Redis was emptied or restarted meanwhile."""
         changed = 0
-        ids = {entry.config_id for entry in entries}
         for _ in range(ROUNDS):
             restarts = self._redis.restarts
             mark = f"{self._prefix}schedule:rebuild:{uuid4().hex}"

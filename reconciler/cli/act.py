@@ -131,7 +131,7 @@ def _check(spec: TaskSpec, params: dict[str, Any]) -> None:
         return
     faults = check_params(TASKS[spec.task], {**spec.params, **params})
     if faults:
-        raise ReconcilerError(f"trigger: {spec.name}: {'; '.join(f'{fault.param}: {fault.what}' for fault in faults)}")
+        raise ReconcilerError(f"trigger: {spec.name}: {'; '.join(map(str, faults))}")
 
 
 async def _wake(stores: Stores) -> None:

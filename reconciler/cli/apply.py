@@ -167,7 +167,8 @@ def _apply(specs: SpecSet, settled: Options, wish: Wish) -> Pass:
     from reconciler.specs_by_digest import remember
 
     for one in specs.specs:
-        remember(one.digest, one.spec)  # so that aligning Redis need not read them back
+        if one.is_parsed:
+            remember(one.digest, one.spec)  # so that aligning Redis need not read them back
     _, root, _ = choose_source(given().settings, wish.source, wish.path)
     revision = revision_of(root)
 
@@ -177,7 +178,8 @@ def _apply(specs: SpecSet, settled: Options, wish: Wish) -> Pass:
 
         redis = redis_of(stores)
         try:
-            return await reconcile(specs, link, SchedulerService(redis), Request(settled, actor(), revision))
+            request = Request(settled, actor(), revision, believing=True)
+            return await reconcile(specs, link, SchedulerService(redis), request)
         finally:
             await redis.close()
 

@@ -76,9 +76,9 @@ def _find(name: str) -> tuple[TaskSpec, str]:
     known: list[str] = []
     for specs in read_all():
         for located in specs.specs:
-            if located.spec.name == name:
+            if located.name == name:
                 return located.spec, located.path
-            known.append(located.spec.name)
+            known.append(located.name)
     return _find_in_database(name, known)
 
 

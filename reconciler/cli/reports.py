@@ -16,7 +16,7 @@ def as_json(specs: SpecSet, module_faults: Sequence[str]) -> dict[str, Any]:
     return {
         "is_valid": not specs.faults and not module_faults,
         "files": specs.files,
-        "specs": [{"name": one.spec.name, "path": one.path, "line": one.line} for one in good(specs)],
+        "specs": [{"name": one.name, "path": one.path, "line": one.line} for one in good(specs)],
         "faults": [_fault(fault) for fault in specs.faults],
         "warnings": [_fault(fault) for fault in specs.warnings],
         "module_faults": list(module_faults),
@@ -40,7 +40,7 @@ def as_junit(specs: SpecSet, module_faults: Sequence[str]) -> str:
         broken.setdefault(fault.path, []).append(fault)
     cases = [_case("task modules", text, [text]) for text in module_faults]
     cases += [_case(path, path, [str(fault) for fault in faults]) for path, faults in sorted(broken.items())]
-    cases += [_case(one.path, one.spec.name, []) for one in good(specs)]
+    cases += [_case(one.path, one.name, []) for one in good(specs)]
     head = f'<testsuite name="reconciler validate" tests="{len(cases)}" failures="{len(broken) + len(module_faults)}">'
     return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', head, *cases, "</testsuite>"])
 

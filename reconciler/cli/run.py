@@ -76,11 +76,11 @@ def _meant(what: str) -> tuple[str, str, dict[str, Any], float | None]:
     names = []
     for specs in read_all():
         for located in specs.specs:
-            spec = located.spec
-            if spec.name == what:
+            if located.name == what:
+                spec = located.spec
                 limit = spec.timeout.total_seconds() if spec.timeout else None
                 return spec.name, spec.task, dict(spec.params), limit
-            names.append(spec.name)
+            names.append(located.name)
         for fault in specs.faults:
             # The spec that is meant may be the broken one.
             note(str(fault))
@@ -93,7 +93,7 @@ def _check(task: Task, call: Call) -> None:
     from reconciler.registry import check_params
 
     if faults := check_params(task, call.params):
-        raise ReconcilerError(f"run: {call.task}: {'; '.join(f'{fault.param}: {fault.what}' for fault in faults)}")
+        raise ReconcilerError(f"run: {call.task}: {'; '.join(map(str, faults))}")
 
 
 def _execute(task: Task, call: Call) -> Outcome:

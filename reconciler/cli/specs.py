@@ -45,14 +45,17 @@ def choose_source(settings: Settings, name: str | None, path: Path | None) -> tu
 
 
 def read(path: Path, environment: str | None) -> SpecSet:
-    """Every spec and every fault under the path, tasks and parameters checked against `TASKS`.
+    """Every spec and every fault under the path, tasks and parameters checked against `TASKS`, if there are any yet.
 
-    A single file of a source keeps the defaults and calendars that it has there.
+    A single file of a source keeps the defaults and calendars that it has there. What is found is kept beside the
+    stores, so that the next command parses only what has changed.
     """
     from reconciler.registry import TASKS
     from reconciler.specfiles import SpecReader, check_against
 
-    return SpecReader(path, environment=environment, check=check_against(TASKS), within=_around(path)).read()
+    check = check_against(TASKS) if TASKS else None
+    cache = given().settings.directory / ".reconciler" / "cache"
+    return SpecReader(path, environment=environment, check=check, within=_around(path), cache=cache).read()
 
 
 def read_all() -> list[SpecSet]:

@@ -261,3 +261,49 @@ async def test_any_state_of_redis_ends_as_what_postgresql_says(
             for i in await redis.client.zrange(f"{redis.prefix}schedule:due:{queue}", 0, -1)
         ]
         assert sorted(queued) == sorted(ids)
+
+
+@pytest.fixture
+def nothing_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has just started: no spec is in memory."""
+    monkeypatch.setattr("reconciler.align.known_spec", lambda digest: None)
+
+
+async def test_a_pass_that_believes_redis_reads_no_spec_where_nothing_differs(
+    link: Link, scheduler: SchedulerService, nothing_read: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(5):
+        await keep(link, spec(f"task-{n}", suspend=n == 3))
+    await pause(link, "task-4", until=NOON + HOUR)
+    await align(link, scheduler, now=NOON)
+
+    async def documents(*_: object) -> dict[str, Any]:
+        raise AssertionError("a document was read")
+
+    monkeypatch.setattr("reconciler.db.desired.documents", documents)
+    again = await align(link, scheduler, now=NOON, believing=True)
+    assert (again.changed, again.epoch) == (0, await scheduler.epoch())
+
+
+async def test_a_pass_that_believes_redis_still_mends_what_it_can_see(
+    link: Link, redis: RedisServiceManager, scheduler: SchedulerService, nothing_read: None
+) -> None:
+    names = ("edited", "lost", "unqueued", "paused", "resumed", "removed", "same")
+    ids = {name: await keep(link, spec(name)) for name in names}
+    await pause(link, "resumed")
+    await align(link, scheduler, now=NOON)
+    before = await scheduler.status(list(ids.values()))
+    await keep(link, spec("edited", description="another"))
+    await redis.client.delete(f"{redis.prefix}schedule:status:{ids['lost']}")
+    await redis.client.zrem(f"{redis.prefix}schedule:due:default", ids["unqueued"])
+    await pause(link, "paused")
+    await link.run("update task_overrides set ended_at = now() where name = 'resumed'")
+    await link.run("delete from task_configs where name = 'removed'")
+    assert (await align(link, scheduler, now=NOON, believing=True)).changed == 6
+    after = await scheduler.status(list(ids.values()))
+    assert ids["removed"] not in after
+    for name in ("lost", "unqueued", "same"):
+        assert after[ids[name]] == before[ids[name]]
+    assert after[ids["edited"]]["digest"] != before[ids["edited"]]["digest"]
+    assert [after[ids[name]]["state"] for name in ("paused", "resumed")] == ["paused", "active"]
+    assert (await align(link, scheduler, now=NOON)).changed == 0

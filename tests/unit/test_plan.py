@@ -45,6 +45,10 @@ class Wanted:
     path: str
     digest: str
 
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
 
 @dataclass(frozen=True)
 class Held:
@@ -242,7 +246,7 @@ def test_a_plan_applied_leaves_nothing_to_change(
 ) -> None:
     first = plan(specs, configs, **options)
     after = {config.name: config for config in configs}
-    read = {one.spec.name: one for one in specs}
+    read = {one.name: one for one in specs}
     for change in first.changes:
         if change.verb == "delete":
             del after[change.name]
