@@ -19,7 +19,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.occurrences import wake_at
 from reconciler.scheduler import Entry, SchedulerService
 from reconciler.spec import TaskSpec
-from reconciler.specs_by_digest import known_spec, spec_of
+from reconciler.spec.by_digest import known_spec, spec_of
 
 log = logging.getLogger("reconciler.align")
 

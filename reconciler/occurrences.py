@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from reconciler.jitter import fraction_of, jitter_of
 from reconciler.schedule import Schedule
+from reconciler.schedule.jitter import fraction_of, jitter_of
 from reconciler.spec import Retries, TaskSpec
 
 # Up to here a start counts as on time; beyond, it is a missed run that is made up for.

@@ -20,10 +20,10 @@ from reconciler.errors import Refused, UsageError
 if TYPE_CHECKING:
     from reconciler.db.link import Link
     from reconciler.embedded import Stores
-    from reconciler.guards import Options
     from reconciler.plan import Plan
-    from reconciler.reconcile import Pass
-    from reconciler.specset import SpecSet
+    from reconciler.plan.guards import Options
+    from reconciler.spec.specset import SpecSet
+    from reconciler.sync.reconcile import Pass
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -120,7 +120,7 @@ def apply(report: str, dry_run: bool, **wish: Any) -> int:
 
 def _read(wish: Wish, verb: str) -> tuple[SpecSet | None, Options]:
     """The specs, None when they have faults, which are on stderr by then; and what the guards let through."""
-    from reconciler.guards import Options
+    from reconciler.plan.guards import Options
 
     settings = given().settings
     source, root, is_own = choose_source(settings, wish.source, wish.path)
@@ -155,7 +155,7 @@ def _preview(wish: Wish, verb: str) -> Plan | None:
         return None
 
     async def act(link: Link, stores: Stores) -> Plan:
-        from reconciler.reconcile import preview
+        from reconciler.sync.reconcile import preview
 
         return await preview(specs, link, settled)
 
@@ -164,7 +164,7 @@ def _preview(wish: Wish, verb: str) -> Plan | None:
 
 def _apply(specs: SpecSet, settled: Options, wish: Wish) -> Pass:
     from reconciler.gitrepo import revision_of
-    from reconciler.specs_by_digest import remember
+    from reconciler.spec.by_digest import remember
 
     for one in specs.specs:
         if one.is_parsed:
@@ -173,8 +173,8 @@ def _apply(specs: SpecSet, settled: Options, wish: Wish) -> Pass:
     revision = revision_of(root)
 
     async def act(link: Link, stores: Stores) -> Pass:
-        from reconciler.reconcile import Request, reconcile
         from reconciler.scheduler import SchedulerService
+        from reconciler.sync.reconcile import Request, reconcile
 
         redis = redis_of(stores)
         try:
@@ -187,7 +187,7 @@ def _apply(specs: SpecSet, settled: Options, wish: Wish) -> Pass:
 
 
 def _show_plan(plan: Plan, report: str) -> None:
-    from reconciler import plantext
+    from reconciler.plan import text as plantext
 
     if report == "json":
         document(plantext.as_json(plan))
@@ -196,7 +196,7 @@ def _show_plan(plan: Plan, report: str) -> None:
 
 
 def _show_pass(outcome: Pass, report: str) -> None:
-    from reconciler import plantext
+    from reconciler.plan import text as plantext
 
     plan = outcome.plan
     if plan is None:

@@ -80,7 +80,7 @@ def parameter_value(text: str) -> Any:
 
     ValueError where it is neither, or ambiguous.
     """
-    from reconciler.yamlscalars import plain
+    from reconciler.specfiles.yamlscalars import plain
 
     return json.loads(text) if text.startswith(("{", "[", '"')) else plain(text)
 

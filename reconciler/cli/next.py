@@ -98,7 +98,7 @@ def _find_in_database(name: str, known: list[str]) -> tuple[TaskSpec, str]:
 
 def _headline(what: str, schedule: Schedule | None, found: str) -> None:
     if schedule is not None:
-        from reconciler.describe import describe
+        from reconciler.schedule.describe import describe
 
         place = "" if found == "expression" else f" (from {found})"
         line(f"{what}{place}: {describe(schedule)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
 if TYPE_CHECKING:
-    from reconciler.specset import Fault, LocatedSpec, SpecSet
+    from reconciler.spec.specset import Fault, LocatedSpec, SpecSet
 
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 

@@ -98,7 +98,7 @@ def _check(task: Task, call: Call) -> None:
 
 def _execute(task: Task, call: Call) -> Outcome:
     from reconciler.execute import execute
-    from reconciler.output import Recording, captured
+    from reconciler.execute.output import Recording, captured
 
     # What it prints is its log, on stderr, so that stdout holds the result alone.
     record = Recording(echo=sys.stderr)

@@ -24,7 +24,7 @@ from reconciler.scheduler import RedisServiceManager, SchedulerService
 from reconciler.settings import Settings, SourceSettings
 
 if TYPE_CHECKING:
-    from reconciler.reconcile import Pass
+    from reconciler.sync.reconcile import Pass
 
 log = logging.getLogger("reconciler.serve")
 
@@ -100,7 +100,7 @@ class _Service:
 
     async def _synced(self) -> None:
         """The sync loop, until the stop; a pass that is under way then is rolled back."""
-        from reconciler.loop import Loop, sync_loop
+        from reconciler.sync.loop import Loop, sync_loop
 
         loop = Loop(
             settings=self.settings,

@@ -12,7 +12,7 @@ from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings, SourceSettings
-    from reconciler.specset import SpecSet
+    from reconciler.spec.specset import SpecSet
 
 
 def discover(settings: Settings) -> list[str]:

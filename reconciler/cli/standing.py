@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from reconciler.cli.words import exact, first_line, span, when
-from reconciler.describe import describe
 from reconciler.errors import ReconcilerError
 from reconciler.schedule import Schedule
+from reconciler.schedule.describe import describe
 from reconciler.spec import TaskSpec
 
 if TYPE_CHECKING:

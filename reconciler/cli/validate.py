@@ -14,7 +14,7 @@ from reconciler.cli.output import document, line, note
 from reconciler.cli.specs import choose_source, discover, read
 
 if TYPE_CHECKING:
-    from reconciler.specset import SpecSet
+    from reconciler.spec.specset import SpecSet
 
 Report = Literal["text", "json", "github", "junit", "sarif"]
 
@@ -48,7 +48,7 @@ def validate(path: Path | None, report: Report, environment: str | None, source:
 
 def _merged(found: Sequence[tuple[Path, SpecSet]]) -> SpecSet:
     """All of it as one, each spec's path as a person here would write it, which faults have already."""
-    from reconciler.specset import SpecSet
+    from reconciler.spec.specset import SpecSet
 
     return SpecSet(
         specs=tuple(replace(one, path=shown(root, one.path)) for root, specs in found for one in specs.specs),

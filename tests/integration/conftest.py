@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.children import Children
+from reconciler.children.children import Children
 from reconciler.execute import Call, Outcome
 
 DEADLINE = 60.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.children import Children
+from reconciler.children.children import Children
 from reconciler.errors import ReconcilerError
 
 Start = Callable[[str], Awaitable[Any]]

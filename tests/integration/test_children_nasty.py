@@ -193,7 +193,7 @@ PARENT = """
 import asyncio, os, sys
 from datetime import datetime, UTC
 from pathlib import Path
-from reconciler.children import Children
+from reconciler.children.children import Children
 from reconciler.execute import Call
 
 async def main():

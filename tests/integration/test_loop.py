@@ -15,10 +15,10 @@ import pytest
 
 from reconciler.db import configs, syncs
 from reconciler.db.link import Link
-from reconciler.loop import Loop, code_paths, sync_loop
-from reconciler.reconcile import Pass
 from reconciler.scheduler import RedisServiceManager, SchedulerService
 from reconciler.settings import Settings, SourceSettings
+from reconciler.sync.loop import Loop, code_paths, sync_loop
+from reconciler.sync.reconcile import Pass
 
 DEADLINE = 30.0
 LONG = timedelta(hours=1)
@@ -209,8 +209,8 @@ async def test_new_task_code_is_told_of_and_specs_are_held_against_it(project: P
 async def test_a_pass_that_fails_is_tried_again_before_the_interval(
     project: Path, running: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from reconciler import loop as module
     from reconciler.errors import StoreUnavailable
+    from reconciler.sync import loop as module
 
     write(project, "nightly")
     real, failures = module.reconcile, [StoreUnavailable("postgresql: x: refused"), KeyError("odd")]

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import ReconcilerError
-from reconciler.reader import ReaderProcess
-from reconciler.specset import SpecSet
+from reconciler.spec.specset import SpecSet
+from reconciler.specfiles.reader import ReaderProcess
 
 TASKS = """
 from reconciler.registry import task
@@ -207,7 +207,7 @@ async def test_nothing_is_left_after_closing(project: Project) -> None:
 def test_the_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     project = Project(tmp_path, ReaderProcess())
     script = (
-        "import asyncio, time\nfrom reconciler.reader import ReaderProcess\n"
+        "import asyncio, time\nfrom reconciler.specfiles.reader import ReaderProcess\n"
         f"async def main():\n r = ReaderProcess()\n await r.read({str(project.specs)!r}, None, [], {str(tmp_path)!r})\n"
         " print(r._process.pid, flush=True)\n time.sleep(1000)\n"
         "asyncio.run(main())\n"

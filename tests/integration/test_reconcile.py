@@ -15,11 +15,11 @@ from reconciler.db.applylock import applying
 from reconciler.db.link import Link
 from reconciler.errors import StoreUnavailable
 from reconciler.gitrepo import Revision
-from reconciler.guards import Options
-from reconciler.reconcile import Pass, Request, preview, reconcile, record_failure
+from reconciler.plan.guards import Options
 from reconciler.scheduler import RedisServiceManager, SchedulerService
 from reconciler.spec import TaskSpec
-from reconciler.specset import Fault, LocatedSpec, SpecSet
+from reconciler.spec.specset import Fault, LocatedSpec, SpecSet
+from reconciler.sync.reconcile import Pass, Request, preview, reconcile, record_failure
 
 REVISION = Revision("a1b2c3d4" * 5, False, "Ada", "nightly at three")
 FAULT = Fault("specs/bad.yaml", 4, 12, "schedule", "'60 * * * *' has minute 60; minutes run 0-59")

@@ -12,11 +12,11 @@ import pytest
 from reconciler.db import configs, syncs
 from reconciler.db.link import Link
 from reconciler.failpoints import EXIT_CODE
-from reconciler.guards import Options
-from reconciler.reconcile import Request, reconcile
+from reconciler.plan.guards import Options
 from reconciler.scheduler import RedisServiceManager, SchedulerService
 from reconciler.spec import TaskSpec
-from reconciler.specset import LocatedSpec, SpecSet
+from reconciler.spec.specset import LocatedSpec, SpecSet
+from reconciler.sync.reconcile import Request, reconcile
 
 SPEC = TaskSpec.model_validate({"name": "nightly", "task": "reports.build", "schedule": "0 2 * * *"})
 READ = SpecSet((LocatedSpec(SPEC, "nightly.yaml", 1, SPEC.digest),), files=1)

@@ -245,7 +245,7 @@ async def test_a_wake_is_waited_for_while_redis_is_not_there_yet(server: Server)
 async def test_a_server_that_falls_silent_is_left_and_found_again(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.wakes.SILENCE", 0.05)
+    monkeypatch.setattr("reconciler.scheduler.wakes.SILENCE", 0.05)
     redis = RedisServiceManager(server.url, patience=0.2)
     wakes = SchedulerService(redis).wakes()
     async with asyncio.timeout(20):

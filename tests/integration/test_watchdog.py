@@ -7,7 +7,7 @@ import sys
 
 CODE = """
 import itertools, time
-from reconciler.beating import Watchdog
+from reconciler.runner.beating import Watchdog
 ticks = {ticks}
 dog = Watchdog(ticks, 0.8)
 dog.start()

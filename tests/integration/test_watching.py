@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.watching import changes
+from reconciler.sync.watching import changes
 
 DEADLINE = 10.0
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.describe import describe
 from reconciler.schedule import Schedule
+from reconciler.schedule.describe import describe
 
 # What is said in Europe/Berlin.
 WORDS = [

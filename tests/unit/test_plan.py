@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import UsageError
-from reconciler.guards import Options, prune_budget
 from reconciler.plan import ABSENT, Change, FieldChange, edited, field_changes, make_plan
+from reconciler.plan.guards import Options, prune_budget
 
 DEFAULTS: dict[str, Any] = {
     "schedule": ["0 2 * * *"],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from reconciler.guards import Refusal
 from reconciler.plan import ABSENT, Change, FieldChange, Plan
-from reconciler.plantext import as_json, as_text, field_line
+from reconciler.plan.guards import Refusal
+from reconciler.plan.text import as_json, as_text, field_line
 
 PLAN = Plan(
     (

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from reconciler.params import ParamsError, bind
-from reconciler.references import Mask
 from reconciler.registry import TASKS, Task, TaskContext, check_params, params_schema, task
+from reconciler.registry.params import ParamsError, bind
+from reconciler.registry.references import Mask
 
 
 class Target(BaseModel):

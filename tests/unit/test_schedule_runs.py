@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler import timeline
-from reconciler.schedule import Schedule
+from reconciler.schedule import Schedule, timeline
 
 NOON = datetime(2026, 3, 28, 12, tzinfo=UTC)
 YEAR = timedelta(days=365)

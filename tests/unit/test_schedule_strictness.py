@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from reconciler.cron import LONGEST
 from reconciler.schedule import InvalidSchedule, Schedule
+from reconciler.schedule.cron import LONGEST
 
 RANDOM = "which changes whenever it is read; use 'H', which stays the same for a name"
 BACKWARDS = "which runs backwards; "

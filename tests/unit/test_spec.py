@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from reconciler.errors import ReconcilerError
 from reconciler.spec import TaskSpec, spec_schema
-from reconciler.specfaults import flaws
+from reconciler.spec.faults import flaws
 
 FULL: dict[str, Any] = {
     "name": "nightly-sales",

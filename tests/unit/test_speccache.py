@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from reconciler import specfile, specpass
 from reconciler.errors import ReconcilerError
 from reconciler.registry import Task
 from reconciler.spec import SpecSet
 from reconciler.specfiles import SpecReader, check_against
+from reconciler.specfiles import onefile as specfile
+from reconciler.specfiles import onepass as specpass
 
 FILES = {
     "a.yaml": "task: t\nschedule: H 2 * * *\nskip_on: [days]\n",
@@ -226,7 +227,7 @@ def test_other_tasks_another_environment_or_another_version_share_nothing(
     assert len(parsed) == 2
     read(root, environment="prod")
     assert len(parsed) == 4
-    monkeypatch.setattr("reconciler.speccache.FORMAT", 2)
+    monkeypatch.setattr("reconciler.specfiles.cache.FORMAT", 2)
     read(root)
     assert len(parsed) == 6
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import ReconcilerError
-from reconciler.params import ParamFault
 from reconciler.registry import Task
+from reconciler.registry.params import ParamFault
 from reconciler.spec import SpecSet, TaskSpec
 from reconciler.specfiles import SpecReader, check_against
 
@@ -525,9 +525,9 @@ def test_nothing_changed_is_the_same_answer_and_opens_nothing(root: Path, monkey
         os.utime(path, (1, 1))
     reader = SpecReader(root)
     first = reader.read()
-    monkeypatch.setattr("reconciler.specpass.is_settled", lambda stamp: True)
+    monkeypatch.setattr("reconciler.specfiles.onepass.is_settled", lambda stamp: True)
     reader.read()  # now nothing is too young to be trusted
-    monkeypatch.setattr("reconciler.specpass.content", lambda place, limit: pytest.fail(f"{place} was opened"))
+    monkeypatch.setattr("reconciler.specfiles.onepass.content", lambda place, limit: pytest.fail(f"{place} was opened"))
     assert reader.read() is first
 
 

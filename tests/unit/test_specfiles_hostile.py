@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler import specwalk
 from reconciler.errors import ReconcilerError
 from reconciler.specfiles import SpecReader
-from reconciler.yamlgate import FILE_BYTES, load
+from reconciler.specfiles import walk as specwalk
+from reconciler.specfiles.yamlgate import FILE_BYTES, load
 
 MEBIBYTE = 2**20
 BOMB = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
@@ -124,7 +124,9 @@ def test_a_file_that_grows_while_it_is_read_is_read_up_to_the_limit(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (root / "bad.yaml").write_bytes(b"#" * 2 * FILE_BYTES)
-    monkeypatch.setattr("reconciler.specpass.FILE_BYTES", 10 * FILE_BYTES)  # as if it had been small when looked at
+    monkeypatch.setattr(
+        "reconciler.specfiles.onepass.FILE_BYTES", 10 * FILE_BYTES
+    )  # as if it had been small when looked at
     (line,) = faults(root)
     assert line.endswith(f"is {2 * FILE_BYTES} bytes large; a spec file may have up to {FILE_BYTES}")
 
@@ -268,7 +270,7 @@ def test_directories_without_end_are_told(root: Path) -> None:
 
 
 def test_many_faults_are_told_up_to_a_number(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.specfiles.MOST_FAULTS", 5)
+    monkeypatch.setattr("reconciler.specfiles.specfiles.MOST_FAULTS", 5)
     for number in range(10):
         (root / f"x{number}.yaml").write_text("task: 5")
     told = faults(root)
@@ -285,7 +287,7 @@ def test_a_bug_of_ours_costs_one_file_and_not_the_pass(root: Path, monkeypatch: 
             raise RuntimeError("bug\n")
         return really(data)
 
-    monkeypatch.setattr("reconciler.specfile.load", fail)
+    monkeypatch.setattr("reconciler.specfiles.onefile.load", fail)
     assert faults(root) == [f"{root}/bad.yaml:1:1: file: cannot be read (RuntimeError: bug\\n); please report this"]
 
 

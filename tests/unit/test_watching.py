@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from watchfiles import Change
 
-from reconciler.watching import matters
+from reconciler.sync.watching import matters
 
 
 @pytest.mark.parametrize(

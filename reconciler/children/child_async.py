@@ -1,0 +1,194 @@
+"""The child in which all async tasks take turns: one event loop, fed in batches.
+
+Whose code runs is written to a board that the parent can read at any time: so it can name the one that blocks the
+loop or ended the process, and knows which calls never started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import io
+import socket
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
+from typing import Any
+
+from reconciler.children import board
+from reconciler.children.board import CURRENT, REVOKED, STARTED, TICKS
+from reconciler.children.frames import Channel, call_from, dumps, frame, outcome_row
+from reconciler.execute import Call, failed, with_execution_tracking
+from reconciler.execute.output import Output, Recording, log_to_output, recording
+from reconciler.registry import TASKS
+
+TICK = 0.2
+NOT_SENDABLE = "its outcome could not be sent to the runner"
+
+
+def serve(sock: socket.socket, early: list[list[Any]], on_end: Callable[[], None], side: int, shared: int) -> None:
+    """Run calls until told to end; `on_end` when the parent is gone. `early`: messages that came already."""
+    if isinstance(sys.__stdout__, io.TextIOWrapper):
+        sys.__stdout__.reconfigure(line_buffering=True)
+    sys.stdout, sys.stderr = Output(sys.__stdout__ or sys.stdout), Output(sys.__stderr__ or sys.stderr)
+    log_to_output()
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    child = _AsyncChild(loop, sock, on_end, board.view(shared))
+    loop.set_task_factory(child.numbered)
+    threading.Thread(target=child.report, args=(socket.socket(fileno=side),), daemon=True).start()
+    for message in early:
+        child.take(message)
+    gc.freeze()  # what was imported stays: no need to look through it at every collection
+    while not child.is_over:
+        # A task that calls exit() in an asyncio.Task of its own, or loop.stop(), must not end the others.
+        with suppress(SystemExit, KeyboardInterrupt):
+            loop.run_forever()
+
+
+class _Stepped(Coroutine[Any, Any, Any]):
+    """A coroutine that writes its call's number to the board for as long as its code runs."""
+
+    __slots__ = ("_board", "_coroutine", "_number")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], number: int, view: memoryview) -> None:
+        self._coroutine, self._number, self._board = coroutine, number, view
+
+    def send(self, value: Any) -> Any:
+        self._board[CURRENT] = self._number
+        try:
+            return self._coroutine.send(value)
+        finally:
+            self._board[CURRENT] = 0
+
+    def throw(self, *raised: Any) -> Any:
+        self._board[CURRENT] = self._number
+        try:
+            return self._coroutine.throw(*raised)
+        finally:
+            self._board[CURRENT] = 0
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._coroutine.__await__()
+
+    def __getattr__(self, name: str) -> Any:  # cr_frame and its kin, for asyncio's own messages
+        return getattr(self._coroutine, name)
+
+
+class _AsyncChild:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        on_end: Callable[[], None],
+        view: memoryview,
+    ) -> None:
+        self._loop, self._board = loop, view
+        self._running: dict[int, tuple[asyncio.Task[None], Recording]] = {}
+        self._cancelled: dict[int, str] = {}
+        self._done: list[list[Any]] = []
+        self._is_ending = self.is_over = False
+        self._channel = Channel(loop, sock, self.take, on_end)
+        self._tick()
+
+    def take(self, message: list[Any]) -> None:
+        if message[0] == "calls":
+            for row in message[1]:
+                self._start(row[0], call_from(row))
+        elif message[0] == "cancel":
+            self._cancel(message[1], message[2])
+        elif message[0] == "end":
+            self._is_ending = True
+            self._end_when_idle()
+
+    def numbered(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        """The task factory: what a task starts on the loop counts as its own."""
+        own = recording.get()
+        if own is not None:
+            coroutine = _Stepped(coroutine, own.number, self._board)
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    def report(self, sock: socket.socket) -> None:
+        """In a thread: send the logs of what still runs, so that they outlive a stuck or killed process."""
+        reported: dict[int, int] = {}
+        wait = threading.Event()
+        while not wait.wait(TICK):
+            logs = []
+            running = list(self._running.items())
+            for number, (_, own) in running:
+                if own.written != reported.get(number, 0):
+                    reported[number] = own.written
+                    logs.append([number, own.text()])
+            reported = {number: reported.get(number, 0) for number, _ in running}
+            if logs:
+                with suppress(OSError):
+                    sock.sendall(frame(["logs", logs]))
+
+    def _start(self, number: int, call: Call) -> None:
+        own = Recording()
+        own.number = number
+        tracked = _Stepped(self._run(number, call, own), number, self._board)
+        self._running[number] = asyncio.Task(tracked, loop=self._loop), own
+
+    async def _run(self, number: int, call: Call, own: Recording) -> None:
+        self._board[STARTED] = number
+        if 0 < self._board[REVOKED] <= number:  # it waited behind a blocked loop and was moved elsewhere
+            self._forget(number)
+            return
+        task, why = TASKS.get(call.task), self._cancelled.get(number)
+        if task is None or why is not None:
+            outcome = failed(why or f"no task named {call.task!r} in the modules as they are now")
+        else:
+            outcome = await with_execution_tracking(task, call, record=own)
+            why = self._cancelled.get(number)
+        row = outcome_row(number, outcome)
+        if why is not None and not outcome.is_success:
+            row[4] = why
+        if not self._done:
+            self._loop.call_soon(self._flush)
+        self._done.append(row)
+        self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        self._running.pop(number, None)
+        self._cancelled.pop(number, None)
+        if self._is_ending:
+            self._loop.call_soon(self._end_when_idle)
+
+    def _cancel(self, number: int, why: str) -> None:
+        if number in self._running:
+            self._cancelled[number] = why
+            if number <= self._board[STARTED]:  # before, there is no code yet that could notice
+                self._running[number][0].cancel(why)
+
+    def _flush(self) -> None:
+        done, self._done = self._done, []
+        try:
+            dumps(done)
+        except Exception:
+            done = [row if _is_sendable(row) else [row[0], False, *row[2:4], NOT_SENDABLE] for row in done]
+        self._channel.send(["done", done])
+
+    def _tick(self) -> None:
+        self._board[TICKS] += 1
+        self._loop.call_later(TICK, self._tick)
+
+    def _end_when_idle(self) -> None:
+        if self._running or self._done or not self._channel.is_flushed:
+            if not self._running:
+                self._loop.call_later(0.01, self._end_when_idle)
+            return
+        self.is_over = True
+        self._loop.stop()
+
+
+def _is_sendable(row: list[Any]) -> bool:
+    try:
+        dumps(row)
+    except Exception:
+        return False
+    return True

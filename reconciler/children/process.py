@@ -1,0 +1,221 @@
+"""Starting one child process, talking to it, and being sure of its end and of the end of all that it started."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from reconciler.children.frames import Channel
+from reconciler.errors import ReconcilerError
+
+POLL = 0.05
+STOP_WITHIN = 0.05
+CUT_OFF_AFTER = 0.2
+CUT_OFF = "had broken the line to the runner and was killed"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every child of a generation is started with. `skip`: modules that end a process when imported."""
+
+    directory: Path
+    modules: tuple[str, ...]
+    environ: Mapping[str, str]
+    cancel_grace: float
+    skip: Mapping[str, str]
+
+
+class Warden:
+    """The process that kills the children's process groups should this process be gone."""
+
+    def __init__(self) -> None:
+        self._groups: set[int] = set()
+        self._process = self._started()
+
+    def add(self, group: int) -> None:
+        self._groups.add(group)
+        self._tell(f"+{group}\n")
+
+    def remove(self, group: int) -> None:
+        self._groups.discard(group)
+        self._tell(f"-{group}\n")
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._input.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=5)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def _input(self) -> IO[bytes]:
+        assert self._process.stdin
+        return self._process.stdin
+
+    def _tell(self, line: str) -> None:
+        try:
+            self._input.write(line.encode())
+        except OSError:  # somebody killed it
+            self.close()
+            self._process = self._started()
+            self._input.write("".join(f"+{group}\n" for group in self._groups).encode())
+
+    @staticmethod
+    def _started() -> subprocess.Popen[bytes]:
+        path = Path(__file__).with_name("warden.py")
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", str(path)],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+            env={},
+        )
+
+
+class Process:
+    """A child, leader of its own session and process group. `on_exit` hears once how it ended: "was killed by…"."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str | int],
+        setting: Setting,
+        warden: Warden,
+        *,
+        fds: Sequence[int],
+        stdout: int,
+        stderr: int | None,
+        on_message: Callable[[list[Any]], None],
+        on_exit: Callable[[str], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._warden, self._on_exit = warden, on_exit
+        self._popen, ours = _popen(arguments, setting, fds, stdout, stderr)
+        self.pid = self._popen.pid
+        self.is_running = True
+        warden.add(self.pid)
+        self._is_cut_off = False
+        self._channel = Channel(self._loop, ours, on_message, self._line_ended)
+        self._watch_exit()
+        self.send(
+            [
+                "start",
+                {
+                    "directory": str(setting.directory),
+                    "modules": setting.modules,
+                    "skip": dict(setting.skip),
+                },
+            ]
+        )
+
+    def send(self, message: list[Any]) -> None:
+        self._channel.send(message)
+
+    def kill(self) -> None:
+        """The whole process group, at once; `on_exit` follows."""
+        if self.is_running:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def freeze(self) -> bool:
+        """Whether the process now stands still until `thaw`."""
+        os.kill(self.pid, signal.SIGSTOP)
+        until = time.monotonic() + STOP_WITHIN
+        while time.monotonic() < until:
+            if os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG):
+                return True
+            time.sleep(0.0005)
+        return False
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def _line_ended(self) -> None:
+        """It is ending; or a task has closed or garbled the line, and then nothing can come of it any more."""
+        self._loop.call_later(CUT_OFF_AFTER, self._cut_off)
+
+    def _cut_off(self) -> None:
+        self._is_cut_off = self.is_running
+        self.kill()
+
+    def _watch_exit(self) -> None:
+        if hasattr(os, "pidfd_open"):
+            self._pidfd = os.pidfd_open(self.pid)
+            self._loop.add_reader(self._pidfd, self._pidfd_readable)
+        else:
+            self._poll()
+
+    def _pidfd_readable(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._exited()
+
+    def _poll(self) -> None:
+        if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
+            self._exited()
+        else:
+            self._loop.call_later(POLL, self._poll)
+
+    def _exited(self) -> None:
+        # What it said before its end counts. And as long as it is not reaped, nobody else can have its number.
+        self._channel.drain()
+        self._channel.close()
+        self.kill()
+        self.is_running = False
+        code = self._popen.wait()
+        self._warden.remove(self.pid)
+        self._on_exit(CUT_OFF if self._is_cut_off else how_it_ended(code))
+
+
+def how_it_ended(code: int) -> str:
+    """`ended with exit code 3`, `was killed by signal 11 (SIGSEGV)`."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "unknown"
+    hint = "; perhaps the memory ran out" if -code == signal.SIGKILL else ""
+    return f"was killed by signal {-code} ({name}){hint}"
+
+
+def _popen(
+    arguments: Sequence[str | int], setting: Setting, fds: Sequence[int], stdout: int, stderr: int | None
+) -> tuple[subprocess.Popen[bytes], Any]:
+    import socket
+
+    ours, theirs = socket.socketpair()
+    kind, *rest = arguments
+    control = theirs.fileno()
+    try:
+        # -P: a directory called `reconciler` where the user works must not be taken for this package.
+        popen = subprocess.Popen(
+            [sys.executable, "-P", "-m", "reconciler.children.child", *map(str, (kind, control, *rest, os.getpid()))],
+            pass_fds=(control, *fds),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            cwd=setting.directory,
+            env=dict(setting.environ),
+        )
+    except OSError as error:
+        ours.close()
+        raise ReconcilerError(f"{setting.directory}: cannot start a process for tasks: {error}") from error
+    finally:
+        theirs.close()
+    return popen, ours

@@ -1,0 +1,13 @@
+"""Calling one task function, and what is kept of what it prints, returns or raises."""
+
+from reconciler.execute.calling import (
+    Call,
+    Outcome,
+    create_execution_record,
+    execute,
+    failed,
+    timed_out,
+    with_execution_tracking,
+)
+
+__all__ = ["Call", "Outcome", "create_execution_record", "execute", "failed", "timed_out", "with_execution_tracking"]

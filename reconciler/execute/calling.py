@@ -1,0 +1,225 @@
+"""Calling one task function: its arguments, its time, what it printed, returned or raised, as one honest outcome.
+
+Runs wherever the function runs: in a child process of a runner, or in `reconciler run`. Knows no store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from reconciler.execute.output import Recording, recording
+from reconciler.execute.results import NotJSONError, TooLargeError, error_line, to_json, traceback_text
+from reconciler.registry import Task, TaskContext
+from reconciler.registry.references import Mask, UnresolvedError, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One attempt of one occurrence. `timeout` is in seconds; None: no limit."""
+
+    id: str
+    name: str
+    task: str
+    params: dict[str, Any]
+    scheduled_for: datetime
+    attempt: int
+    trigger: str
+    idempotency_key: str
+    revision: str | None
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a call. Times are `time.monotonic()`, which all processes of a Linux host share.
+
+    `is_started` is false where the function was never called, as for what still queued at a stop.
+    """
+
+    is_success: bool
+    started_at: float
+    finished_at: float
+    error: str | None = None
+    traceback: str | None = None
+    result: Any = None
+    log: str = ""
+    is_started: bool = True
+
+
+async def with_execution_tracking(task: Task, call: Call, *, record: Recording | None = None) -> Outcome:
+    """Call the function; never raises for what it does.
+
+    A sync function is called right here, and its timeout is the caller's affair: only a process can be killed.
+    """
+    own = Recording() if record is None else record
+    token = recording.set(own)
+    started_at = time.monotonic()
+    try:
+        outcome = await _called(task, call, own, started_at)
+    finally:
+        recording.reset(token)
+    return _masked(outcome, own.mask) if own.mask.needles else outcome
+
+
+def execute(task: Task, call: Call, *, record: Recording | None = None) -> Outcome:
+    """The same from where no event loop runs: a sync function may start its own."""
+    tracked = with_execution_tracking(task, call, record=record)
+    if task.is_async:
+        return asyncio.run(tracked)
+    try:
+        tracked.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    raise AssertionError("a sync function has nothing to wait for")
+
+
+def create_execution_record(
+    call: Call,
+    outcome: Outcome,
+    *,
+    at: Callable[[float], datetime],
+    digest: str,
+    attempts: Sequence[Mapping[str, object]] = (),
+    replays: datetime | None = None,
+    runner: str | None = None,
+    token: object = None,
+) -> dict[str, Any]:
+    """The column values of the one `task_executions` row. `at` turns monotonic time into a UTC moment."""
+    return {
+        "name": call.name,
+        "scheduled_for": call.scheduled_for,
+        "task": call.task,
+        "started_at": at(outcome.started_at),
+        "finished_at": at(outcome.finished_at),
+        "is_success": outcome.is_success,
+        "error": outcome.error,
+        "traceback": outcome.traceback,
+        "result": outcome.result,
+        "log": outcome.log or None,
+        "attempts": list(attempts),
+        "trigger": call.trigger,
+        "replays": replays,
+        "runner": runner,
+        "token": token,
+        "digest": digest,
+        "revision": call.revision,
+    }
+
+
+def failed(error: str, *, since: float | None = None, log: str = "", is_started: bool = True) -> Outcome:
+    """A failure that the function itself did not report. `since` is monotonic; default: now."""
+    now = time.monotonic()
+    return Outcome(False, now if since is None else since, now, error, None, None, log, is_started)
+
+
+def timed_out(seconds: float) -> str:
+    from reconciler.durations import format_duration  # imports pydantic: only where it is needed
+
+    return f"timed out after {format_duration(timedelta(seconds=seconds))}"
+
+
+async def _called(task: Task, call: Call, own: Recording, started_at: float) -> Outcome:
+    limit = asyncio.timeout(call.timeout) if task.is_async and call.timeout is not None else None
+    try:
+        positional, named = _arguments(task, call, own)
+        value = task.function(*positional, **named)
+        if limit is not None:
+            async with limit:
+                value = await value
+        elif task.is_async:
+            value = await value
+        elif inspect.isawaitable(value):
+            value = await value if _is_in_loop() else asyncio.run(_waited(value))
+        if limit is None or not limit.expired():
+            return _succeeded(value, own, started_at)
+        error, trace = timed_out(call.timeout or 0), None
+    except BaseException as raised:  # SystemExit and KeyboardInterrupt are the task's own doing as well
+        is_late = limit is not None and limit.expired()
+        # What the time limit itself raises tells nothing: its cause is where the function was.
+        trace = traceback_text((raised.__cause__ if is_late else None) or raised, own.mask)
+        error = timed_out(call.timeout or 0) if is_late else _error_of(raised, own.mask)
+    return Outcome(False, started_at, time.monotonic(), error, trace, None, own.text())
+
+
+def _arguments(task: Task, call: Call, own: Recording) -> tuple[list[Any], dict[str, Any]]:
+    params: dict[str, Any] = call.params
+    if params:
+        params, secrets = resolve(params, os.environ)
+        if secrets:
+            own.mask = Mask.of(secrets)
+    context = {task.context_parameter: _context(call, params)} if task.context_parameter else {}
+    if not params and not task.needs_params:
+        return [], context
+    from reconciler.registry.params import bind  # imports pydantic
+
+    positional, named = bind(task, params, own.mask)
+    return positional, named | context
+
+
+def _context(call: Call, params: dict[str, Any]) -> TaskContext:
+    return TaskContext(
+        name=call.name,
+        scheduled_for=call.scheduled_for,
+        started_at=datetime.now(UTC),
+        attempt=call.attempt,
+        trigger=call.trigger,
+        idempotency_key=call.idempotency_key,
+        revision=call.revision,
+        logger=logging.getLogger(f"task.{call.name}"),
+        params=params,
+    )
+
+
+def _succeeded(value: Any, own: Recording, started_at: float) -> Outcome:
+    if value is None:
+        return Outcome(True, started_at, time.monotonic(), None, None, None, own.text())
+    try:
+        result = to_json(value)
+    except NotJSONError as error:
+        what = f"returned {type(value).__name__}, which {error}; a task returns what JSON can hold, or nothing"
+        return Outcome(False, started_at, time.monotonic(), what, None, None, own.text())
+    except TooLargeError as error:
+        # The work is done, and running it again for its answer's size would do it twice.
+        own.write(f"reconciler: {error}, so it was dropped\n")
+        result = None
+    return Outcome(True, started_at, time.monotonic(), None, None, result, own.text())
+
+
+def _error_of(raised: BaseException, mask: Mask) -> str:
+    if isinstance(raised, UnresolvedError):
+        return f"params: {raised}"
+    if type(raised).__module__ == "reconciler.registry.params":
+        return f"params: {raised}"
+    if isinstance(raised, asyncio.CancelledError) and raised.args:
+        return str(raised.args[0])
+    return error_line(raised, mask)
+
+
+def _masked(outcome: Outcome, mask: Mask) -> Outcome:
+    return replace(
+        outcome,
+        error=outcome.error and mask(outcome.error),
+        traceback=outcome.traceback and mask(outcome.traceback),
+        result=mask.inside(outcome.result),
+        log=mask(outcome.log),
+    )
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+async def _waited(awaitable: Any) -> Any:
+    return await awaitable

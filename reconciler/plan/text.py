@@ -1,0 +1,83 @@
+"""How a plan reads: as lines for a person, as JSON for a program."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from reconciler.plan.plan import ABSENT, Change, FieldChange, Plan
+
+FORMAT_VERSION: Final = 1
+MARKS: Final = {"create": "+", "adopt": "@", "update": "~", "delete": "-"}
+LONGEST_VALUE: Final = 160
+
+
+def as_text(plan: Plan) -> str:
+    """One line a change, several fields indented below it; then the refusals; the last line sums up."""
+    lines = [line for change in plan.changes for line in change_lines(change)]
+    for refusal in plan.refusals:
+        lines += [refusal.text, *(f"    {name}" for name in refusal.names)]
+    lines += [f"  {name}  kept: not in PATH" for name in plan.kept]
+    return "\n".join([*lines, summary(plan)])
+
+
+def change_lines(change: Change) -> list[str]:
+    """`~ nightly-sales  schedule: ["0 2 * * *"] -> ["0 3 * * *"]`, or the reason with the fields below it."""
+    head = f"{MARKS[change.verb]} {change.name}  "
+    fields = [field_line(field) for field in change.fields]
+    if change.verb == "update" and len(fields) == 1:
+        return [head + fields[0]]
+    where = f" ({printable(change.path)})" if change.path else ""
+    return [f"{head}{change.reason}{where}", *(f"    {line}" for line in fields)]
+
+
+def field_line(change: FieldChange) -> str:
+    return f"{printable(change.field)}: {value_text(change.before)} -> {value_text(change.after)}"
+
+
+def value_text(value: Any) -> str:
+    """The value as JSON on one line, shortened, with nothing in it that a terminal would act on."""
+    if value is ABSENT:
+        return "(absent)"
+    text = printable(json.dumps(value, ensure_ascii=False))
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
+
+
+def printable(text: str) -> str:
+    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
+
+
+def summary(plan: Plan) -> str:
+    """`1 to create, 2 to update; 9,997 unchanged`."""
+    changes = ", ".join(f"{count:,} to {verb}" for verb, count in plan.counts().items() if count)
+    return f"{changes or 'nothing to change'}; {plan.unchanged:,} unchanged"
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """What `-o json` prints; a field that one side lacks has no `before`, or no `after`."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "has_changes": plan.has_changes,
+        "changes": [_change_json(change) for change in plan.changes],
+        "refusals": [
+            {"what": refusal.what, "text": refusal.text, "names": list(refusal.names)} for refusal in plan.refusals
+        ],
+        "kept": list(plan.kept),
+        "unchanged": plan.unchanged,
+    }
+
+
+def _change_json(change: Change) -> dict[str, Any]:
+    return {
+        "verb": change.verb,
+        "name": change.name,
+        "path": change.path,
+        "reason": change.reason,
+        "fields": [_field_json(field) for field in change.fields],
+        "moves_cursor": change.moves_cursor,
+    }
+
+
+def _field_json(change: FieldChange) -> dict[str, Any]:
+    sides = {"before": change.before, "after": change.after}
+    return {"field": change.field} | {side: value for side, value in sides.items() if value is not ABSENT}

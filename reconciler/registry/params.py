@@ -1,0 +1,263 @@
+"""What a task's parameters may hold: read from the function's signature, checked and coerced by pydantic."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, PydanticUndefined, SchemaError
+
+from reconciler.durations import Duration
+from reconciler.nearest import did_you_mean
+from reconciler.registry.paramwords import worded
+from reconciler.registry.references import KINDS, Mask, Place, fault_of, is_reference, references, replaced
+from reconciler.registry.registry import Task
+
+Kind = inspect.Parameter
+_PLAIN = (str, int, float)  # no reference is in these
+UNBUILDABLE = (PydanticUserError, SchemaError, TypeError, NameError, AttributeError, RecursionError)
+
+
+class ParamsError(ValueError):
+    """The parameters of a call do not fit the function; one line."""
+
+
+@dataclass(frozen=True)
+class ParamFault:
+    """What is wrong with one parameter: the name as the spec has it, the rest of the line, and where inside."""
+
+    param: str
+    what: str
+    inside: Place = ()
+    is_unknown: bool = False
+
+    def __str__(self) -> str:
+        steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.inside)
+        return f"{self.param}{steps}: {self.what}"
+
+
+@functools.cache  # building one takes half a millisecond, and most parameters are text or numbers
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    """An annotation that pydantic cannot read (an own class, an unknown name) accepts anything."""
+    try:
+        return TypeAdapter(annotation)
+    except UNBUILDABLE:
+        return TypeAdapter(Any)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    name: str
+    is_positional: bool
+    default: Any
+    annotation: Any
+
+    @property
+    def is_required(self) -> bool:
+        return self.default is Kind.empty
+
+    @functools.cached_property
+    def type(self) -> TypeAdapter[Any]:
+        try:
+            return _adapter(self.annotation)
+        except TypeError:  # it cannot be hashed
+            return _adapter.__wrapped__(self.annotation)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The parameters that a spec may give: all but the context and the variadic ones."""
+
+    parameters: dict[str, Parameter]
+    accepts_any: bool
+
+
+def check_params(task: Task, params: Mapping[str, object]) -> list[ParamFault]:
+    """Missing, unknown and wrongly typed parameters, and references that are not written right."""
+    signature = signature_of(task)
+    faults = [*_unknown(task, signature, params), *_missing(task, signature, params)]
+    for name, value in params.items():
+        if not isinstance(value, _PLAIN):
+            faults += [
+                ParamFault(name, what, place) for place, reference in references(value) if (what := fault_of(reference))
+            ]
+        if name in signature.parameters:
+            faults += _mistyped(signature.parameters[name], value)
+    return faults
+
+
+def bind(task: Task, params: Mapping[str, Any], mask: Mask | None = None) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a call, coerced to the annotations; ParamsError, all faults in one line, masked."""
+    signature = signature_of(task)
+    faults = [*_unknown(task, signature, params), *_missing(task, signature, params)]
+    positional, named = [], {}
+    for name, value in params.items():
+        parameter = signature.parameters.get(name)
+        if parameter is None:
+            named[name] = value
+            continue
+        try:
+            named[name] = parameter.type.validate_python(value)
+        except ValidationError as error:
+            found = error.errors(include_url=False)
+            faults += [ParamFault(name, what, place) for place, what in worded(found, value, mask)]
+    if faults:
+        raise ParamsError("; ".join(str(fault) for fault in faults))
+    for parameter in signature.parameters.values():
+        if parameter.is_positional:
+            positional.append(named.pop(parameter.name, parameter.default))
+    return positional, named
+
+
+def params_schema(task: Task) -> dict[str, Any]:
+    """A JSON schema of the parameters; definitions that types share are under `$defs`."""
+    signature = signature_of(task)
+    definitions: dict[str, Any] = {}
+    properties = {name: _schema(parameter, definitions) for name, parameter in signature.parameters.items()}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name, parameter in signature.parameters.items() if parameter.is_required],
+        "additionalProperties": signature.accepts_any,
+    }
+    return schema | ({"$defs": definitions} if definitions else {})
+
+
+def signature_of(task: Task) -> Signature:
+    return _signature(task.function, task.context_parameter)
+
+
+@functools.cache
+def _signature(function: Callable[..., Any], context: str | None) -> Signature:
+    annotations = _annotations(function)
+    found = [parameter for parameter in inspect.signature(function).parameters.values() if parameter.name != context]
+    variadic = (Kind.VAR_KEYWORD, Kind.VAR_POSITIONAL)
+    return Signature(
+        {
+            parameter.name: Parameter(
+                parameter.name,
+                parameter.kind is Kind.POSITIONAL_ONLY,
+                parameter.default,
+                _with_durations(annotations.get(parameter.name, Any)),
+            )
+            for parameter in found
+            if parameter.kind not in variadic
+        },
+        any(parameter.kind is Kind.VAR_KEYWORD for parameter in found),
+    )
+
+
+def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
+    """Each parameter's annotation as an object; one that cannot be evaluated becomes `Any`."""
+    inner = inspect.unwrap(function)
+    try:
+        return typing.get_type_hints(inner, include_extras=True)
+    except Exception:
+        names = getattr(inner, "__globals__", vars(sys.modules.get(inner.__module__, types)))
+        return {name: _evaluated(value, names) for name, value in getattr(inner, "__annotations__", {}).items()}
+
+
+def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, names)  # the function's own source text, as get_type_hints does
+    except Exception:
+        return Any
+
+
+def _with_durations(annotation: Any) -> Any:
+    """`timedelta` is written as everywhere in a spec: `10m`."""
+    if annotation is timedelta:
+        return Duration
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return Union[tuple(_with_durations(one) for one in inner)]  # noqa: UP007 - built at run time
+    if origin in (list, dict, tuple, set, frozenset):
+        return origin[tuple(_with_durations(one) for one in inner)]
+    if origin is Annotated:
+        return annotation if annotation == Duration else Annotated[_with_durations(inner[0]), *inner[1:]]
+    return annotation
+
+
+def _unknown(task: Task, signature: Signature, params: Mapping[str, object]) -> list[ParamFault]:
+    if signature.accepts_any:
+        return []
+    return [
+        ParamFault(
+            name, f"{task.name} has no such parameter; {did_you_mean(name, signature.parameters)}", is_unknown=True
+        )
+        for name in params
+        if name not in signature.parameters
+    ]
+
+
+def _missing(task: Task, signature: Signature, params: Mapping[str, object]) -> list[ParamFault]:
+    return [
+        ParamFault(name, f"is missing; {task.name} cannot be called without it")
+        for name, parameter in signature.parameters.items()
+        if parameter.is_required and name not in params
+    ]
+
+
+def _mistyped(parameter: Parameter, value: object) -> list[ParamFault]:
+    is_plain = isinstance(value, _PLAIN)
+    if not is_plain and is_reference(value):
+        return []
+    places = [] if is_plain else [place for place, _ in references(value)]
+    value = replaced(value, lambda reference: "a secret") if places else value
+    try:
+        parameter.type.validate_python(value)
+    except ValidationError as error:
+        found = [fault for fault in error.errors(include_url=False) if not _is_due_to(fault, places)]
+        return [ParamFault(parameter.name, what, place) for place, what in worded(found, value)]
+    return []
+
+
+def _is_due_to(fault: Any, places: list[Place]) -> bool:
+    """Whether a fault may come from a secret's stand-in: at its place, or from a rule over what holds it."""
+    where = list(fault["loc"])
+    return any(_leads(place, where) or (fault["type"] in ("value_error", "assertion_error")) for place in places)
+
+
+def _leads(place: Place, where: list[Any]) -> bool:
+    steps = iter(where)  # unions put tags between the steps of a place
+    return all(step in steps for step in place)
+
+
+def _schema(parameter: Parameter, definitions: dict[str, Any]) -> dict[str, Any]:
+    try:
+        schema = parameter.type.json_schema()
+    except (PydanticUserError, ValueError):
+        schema = {}
+    definitions.update(schema.pop("$defs", {}))
+    noted: dict[str, Any] = {key: schema.pop(key) for key in ("title", "description") if key in schema}
+    if schema:
+        noted["anyOf"] = [*schema.pop("anyOf", [schema]), _REFERENCE]
+    return noted | _default(parameter)
+
+
+def _default(parameter: Parameter) -> dict[str, Any]:
+    if parameter.is_required or parameter.default is PydanticUndefined:
+        return {}
+    try:
+        return {"default": parameter.type.dump_python(parameter.default, mode="json", warnings=False)}
+    except (PydanticSerializationError, ValueError):
+        return {}
+
+
+_REFERENCE = {
+    "type": "object",
+    "properties": {kind: {"type": "string", "minLength": 1} for kind in KINDS},
+    "additionalProperties": False,
+    "minProperties": 1,
+    "maxProperties": 1,
+}

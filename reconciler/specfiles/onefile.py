@@ -1,0 +1,168 @@
+"""One spec file into the specs that it holds, and a folder's `_defaults.yaml` into a layer below them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from reconciler.spec import Fault, LocatedSpec, TaskSpec
+from reconciler.spec.faults import Flaw
+from reconciler.spec.fields import is_name
+from reconciler.specfiles.layers import Layer, Rules, fault_at, judge
+from reconciler.specfiles.yamlgate import load
+from reconciler.specfiles.yamltree import Document, Inside, Loaded, mark_of
+from reconciler.typewords import shown
+
+MOST_FAULTS = 1_000
+
+# What a spec may say already, and this version does not do yet; a field is named only where it says so.
+_NOT_YET = {
+    "after": "is checked and kept, and not acted on yet: the task does not run because of these",
+    "notify": "is checked and kept, and not acted on yet: nobody is told",
+    "pause_after_failures": "is checked and kept, and not acted on yet: the task is not paused by itself",
+}
+_NOT_YET_VALUES = {
+    ("overlap", "queue"): "'queue' is not acted on yet: an instant that comes due during a run is skipped",
+    ("overlap", "replace"): "'replace' is not acted on yet: an instant that comes due during a run is skipped",
+    ("missed", "all"): "'all' is not acted on yet: of missed instants only the latest runs",
+}
+
+
+class Named(NamedTuple):
+    """A document that has a name: the line it begins on, the place of its name, and its spec if it is a good one."""
+
+    name: str
+    begins: int
+    line: int
+    column: int
+    spec: LocatedSpec | None
+
+
+@dataclass(slots=True)
+class Held:
+    """What one file holds. Documents without a usable name are only in `faults`."""
+
+    named: list[Named] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
+
+
+def specs_in(data: bytes, path: str, shown_path: str, defaults: Sequence[Layer], rules: Rules) -> Held:
+    """Every spec of a file, in order, and every fault. `path` is kept with the specs, `shown_path` is for people."""
+    loaded = load(data)
+    held = Held(faults=_problems(loaded, shown_path))
+    if not loaded.documents and not loaded.problems:
+        held.warnings.append(Fault(shown_path, 1, 1, "file", "has no spec in it, only comments or nothing"))
+    default_name: str | None = path.rpartition("/")[2].rpartition(".")[0]
+    for document in loaded.documents:
+        layer = _layer(document, shown_path, held.faults)
+        if layer is not None:
+            _add(held, [*defaults, layer], path, default_name, rules, document.is_sound)
+        default_name = None
+    held.faults = _once(held.faults, len(loaded.problems))
+    if len(held.faults) > MOST_FAULTS:
+        what = f"and {len(held.faults) - MOST_FAULTS} more lines about this file; mend these first"
+        held.faults[MOST_FAULTS:] = [Fault(shown_path, 1, 1, "file", what)]
+    return held
+
+
+def defaults_in(data: bytes, path: str) -> tuple[Layer | None, list[Fault]]:
+    """The layer that a `_defaults.yaml` puts below the specs of its folder, and its own faults."""
+    loaded = load(data)
+    faults = _problems(loaded, path)
+    if not loaded.documents:
+        return None, faults
+    if len(loaded.documents) > 1:
+        faults.append(_about(loaded.documents[1], path, "has several documents; defaults are one mapping"))
+    layer = _layer(loaded.documents[0], path, faults)
+    if layer is not None:
+        faults += _default_faults(layer)
+    return layer, _once(faults, len(loaded.problems))
+
+
+def _default_faults(layer: Layer) -> list[Fault]:
+    """What is wrong in defaults by themselves; what depends on the rest of a spec, or on a calendar, is found there."""
+    faults = []
+    if "name" in layer.value:
+        faults.append(fault_at([layer], Flaw(("name",), "cannot be a default: every spec has its own", at_key=True)))
+    anything = Layer(layer.path, {"task": "any"}, mark_of(layer.spot))
+    return faults + judge([anything, _nameless(layer)], "any", Rules(None, lambda name: (), None)).faults
+
+
+def _layer(document: Document, path: str, faults: list[Fault]) -> Layer | None:
+    value = document.value
+    if not isinstance(value, dict):
+        hint = "; a colon needs a blank after it" if isinstance(value, str) and ":" in value else ""
+        what = f"{shown(value)} is not a spec; a spec is a mapping with at least 'task'{hint}"
+        faults.append(_about(document, path, what))
+        return None
+    if "apiVersion" in value and "kind" in value and "task" not in value:
+        kind = shown(value["kind"]).strip("'")
+        what = f"this is a Kubernetes manifest ({kind}), not a spec; a spec has 'task', 'schedule' and the like"
+        faults.append(_about(document, path, what))
+        return None
+    return Layer(path, value, document.spot)
+
+
+def _about(document: Document, path: str, what: str, field: str = "file") -> Fault:
+    mark = mark_of(document.spot)
+    return Fault(path, mark.line + 1, mark.column + 1, field, what)
+
+
+def _add(
+    held: Held, layers: Sequence[Layer], path: str, default_name: str | None, rules: Rules, is_sound: bool
+) -> None:
+    own = layers[-1]
+    if any("name" in layer.value for layer in layers[:-1]):
+        layers = [*(_nameless(layer) for layer in layers[:-1]), own]
+    name = own.value.get("name") or default_name
+    if name == default_name and name is not None and not is_name(name):
+        what = f"the file's name, {shown(name)}, cannot be the task's; write a name of a-z, 0-9, '-', '_', '.'"
+        held.faults.append(fault_at([own], Flaw(("name",), what)))
+        is_sound, name, default_name = False, None, "any"
+    judged = judge(layers, default_name, rules)
+    held.faults += judged.faults
+    begins = mark_of(own.spot).line + 1
+    good = None
+    if judged.spec is not None:
+        held.warnings += [fault_at(layers, flaw) for flaw in _warnings(judged.spec)]
+        if is_sound and not judged.faults:
+            good = LocatedSpec(judged.spec, path, begins, judged.spec.digest, judged.spec.name)
+    if good or (isinstance(name, str) and is_name(name)):
+        held.named.append(Named(str(name), begins, *_name_place(own), good))
+
+
+def _name_place(layer: Layer) -> tuple[int, int]:
+    spot = layer.spot
+    if isinstance(spot, Inside) and isinstance(spot.places, dict) and "name" in spot.places:
+        spot = spot.places["name"][1]
+    mark = mark_of(spot)
+    return mark.line + 1, mark.column + 1
+
+
+def _nameless(layer: Layer) -> Layer:
+    return Layer(layer.path, {key: value for key, value in layer.value.items() if key != "name"}, layer.spot)
+
+
+def _warnings(spec: TaskSpec) -> Iterator[Flaw]:
+    for key, what in _NOT_YET.items():
+        if getattr(spec, key):
+            yield Flaw((key,), what)
+    for (key, value), what in _NOT_YET_VALUES.items():
+        if getattr(spec, key) == value:
+            yield Flaw((key,), what)
+    schedule = spec.when()
+    for what in schedule.warnings if schedule else ():
+        yield Flaw(("schedule",), what)
+
+
+def _problems(loaded: Loaded, path: str) -> list[Fault]:
+    return [Fault(path, *problem) for problem in loaded.problems]
+
+
+def _once(faults: list[Fault], problems: int) -> list[Fault]:
+    """Each line once, and nothing more about the places of the first `problems`: those are not even YAML."""
+    places = {(fault.line, fault.column) for fault in faults[:problems]}
+    rest = [fault for fault in faults[problems:] if (fault.line, fault.column) not in places]
+    return list(dict.fromkeys([*faults[:problems], *rest]))

@@ -1,0 +1,1 @@
+"""From specs to the two stores: one pass, and pass after pass."""
