@@ -6,6 +6,7 @@ import codecs
 import os
 import select
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -84,6 +85,9 @@ def _started(
         where = "there" if os.sep in arguments[0] else "on the PATH"
         raise CommandFailedError(f"program {arguments[0]!r} is not {where}") from None
     except OSError as error:
+        # A directory on the PATH that may not be searched hides that the program is in none of them.
+        if os.sep not in arguments[0] and shutil.which(arguments[0], path=environment.get("PATH")) is None:
+            raise CommandFailedError(f"program {arguments[0]!r} is not on the PATH") from None
         raise CommandFailedError(f"{arguments[0]!r} cannot be started: {error.strerror}") from None
 
 

@@ -92,6 +92,12 @@ def works_in(pid: int, directory: Path) -> bool:
         return False
 
 
+def servers_in(directory: Path) -> list[str]:
+    """The servers by name. A process that PostgreSQL has just forked still calls itself what its parent is called."""
+    names = [Path(command.split()[0]).name for command in processes(directory).values() if command]
+    return sorted(name for name in names if name in ("postgres", "redis-server"))
+
+
 def supervisors(directory: Path) -> dict[str, int]:
     run = directory / ".reconciler" / "run"
     return {name: int((run / f"{name}.lock").read_text()) for name in ("postgresql", "redis")}
@@ -186,8 +192,7 @@ def test_commands_that_start_at_once_start_one_set(short_directory: Path) -> Non
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     users = [subprocess.Popen(command, text=True, **pipes) for _ in range(4)]
     assert len({user.stdout.readline() for user in users}) == 1
-    names = [Path(command.split()[0]).name for command in processes(short_directory).values()]
-    assert (names.count("postgres"), names.count("redis-server")) == (1, 1)
+    wait_until(lambda: servers_in(short_directory) == ["postgres", "redis-server"])
     for user in users:
         user.communicate("")
         assert user.returncode == 0
