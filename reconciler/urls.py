@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 DATABASE_SCHEMES = ("postgresql", "postgres")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
@@ -13,6 +14,23 @@ def redacted(url: str) -> str:
     # Greedy up to the last '@': a password with an unquoted '@' or '/' in it must not show either.
     without = re.sub(r"(://[^:/@?]*):.*@", r"\1:***@", url)
     return re.sub(r"((?:^|[?&\s])(?:ssl)?password\s*=\s*)[^&\s]*", r"\1***", without)
+
+
+def secrets_of(url: str) -> list[str]:
+    """What of a URL nobody may read: its passwords, written and decoded, and all of it; nothing without a password.
+
+    A password that is also the user's or the database's name is no secret by itself, and to mask it would take a word
+    out of every path and sentence.
+    """
+    server = re.match(r"[^:]*://([^:/@?#]*):([^/?#]*)@", url) or re.match(r"[^:]*://([^:/@?]*):(.*)@", url)
+    passwords = [server[2]] if server else []
+    passwords += re.findall(r"[?&](?:ssl)?password=([^&#]*)", url)
+    if not any(passwords):
+        return []
+    database = re.search(r"/([^/?#]*)(?:[?#]|$)", url)
+    public = {unquote(name) for name in (server[1] if server else "", database[1] if database else "")}
+    decoded = [(password, unquote(password)) for password in passwords]
+    return [url, *(form for forms in decoded if forms[1] not in public for form in dict.fromkeys(forms))]
 
 
 def as_database_url(text: str) -> str:

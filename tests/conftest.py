@@ -14,6 +14,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -75,23 +76,15 @@ def template(stores: Stores) -> Iterator[str]:
 @pytest.fixture
 def database_url(stores: Stores, template: str) -> Iterator[str]:
     """A migrated, empty database for one test."""
-    name = f"test_{uuid.uuid4().hex}"
-    _execute(stores.database_url, f"create database {name} template {template}")
-    try:
-        yield _with_name(stores.database_url, name)
-    finally:
-        _execute(stores.database_url, f"drop database if exists {name} with (force)")
+    with _database(stores.database_url, template) as url:
+        yield url
 
 
 @pytest.fixture
 def empty_database_url(stores: Stores) -> Iterator[str]:
     """A database that was never migrated."""
-    name = f"test_{uuid.uuid4().hex}"
-    _execute(stores.database_url, f"create database {name}")
-    try:
-        yield _with_name(stores.database_url, name)
-    finally:
-        _execute(stores.database_url, f"drop database if exists {name} with (force)")
+    with _database(stores.database_url, "template1") as url:
+        yield url
 
 
 @pytest.fixture
@@ -162,6 +155,17 @@ def run_cli(project: Path, command_environment: dict[str, str]) -> Callable[...,
         )
 
     return run
+
+
+@contextmanager
+def _database(server: str, template: str) -> Iterator[str]:
+    """The URL of a new database, a copy of `template`, until it is left."""
+    name = f"test_{uuid.uuid4().hex}"
+    _execute(server, f"create database {name} template {template}")
+    try:
+        yield _with_name(server, name)
+    finally:
+        _execute(server, f"drop database if exists {name} with (force)")
 
 
 def _with_name(url: str, name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
+import os
 import socket
 import sys
 import threading
@@ -22,6 +23,7 @@ from reconciler.children.frames import Channel, call_from, dumps, frame, outcome
 from reconciler.execute import Call, failed, with_execution_tracking
 from reconciler.execute.output import Output, Recording, log_to_output, recording
 from reconciler.registry import TASKS
+from reconciler.registry.references import Mask
 
 TICK = 0.2
 NOT_SENDABLE = "its outcome could not be sent to the runner"
@@ -91,6 +93,7 @@ class _AsyncChild:
         self._running: dict[int, tuple[asyncio.Task[None], Recording]] = {}
         self._cancelled: dict[int, str] = {}
         self._done: list[list[Any]] = []
+        self._mask = Mask.of_stores(os.environ)
         self._is_ending = self.is_over = False
         self._channel = Channel(loop, sock, self.take, on_end)
         self._tick()
@@ -129,7 +132,7 @@ class _AsyncChild:
                     sock.sendall(frame(["logs", logs]))
 
     def _start(self, number: int, call: Call) -> None:
-        own = Recording()
+        own = Recording(mask=self._mask)
         own.number = number
         tracked = _Stepped(self._run(number, call, own), number, self._board)
         self._running[number] = asyncio.Task(tracked, loop=self._loop), own

@@ -12,7 +12,7 @@ from reconciler.children.frames import call_from, outcome_row
 from reconciler.execute import Call, Outcome, execute, failed
 from reconciler.execute.output import FORMAT, Recording
 from reconciler.registry import TASKS
-from reconciler.registry.references import resolve
+from reconciler.registry.references import Mask, resolve
 
 if TYPE_CHECKING:
     from reconciler.children.child import Line
@@ -23,22 +23,23 @@ def work(line: Line) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
     logging.basicConfig(format=FORMAT, level=logging.INFO, stream=sys.stderr)
+    mask = Mask.of_stores(os.environ)
     while (message := line.receive())[0] == "call":
         row = message[1]
         call = call_from(row)
         line.send(["begun", row[0], _secrets(call)])
-        outcome = _run(call)
+        outcome = _run(call, mask)
         with suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
         line.send(["done", [outcome_row(row[0], outcome)]])
 
 
-def _run(call: Call) -> Outcome:
+def _run(call: Call, mask: Mask) -> Outcome:
     task = TASKS.get(call.task)
     if task is None:
         return failed(f"no task named {call.task!r} in the modules as they are now")
-    return execute(task, call, record=Recording())
+    return execute(task, call, record=Recording(mask=mask))
 
 
 def _secrets(call: Call) -> list[str]:

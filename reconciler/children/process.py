@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
 from reconciler.children.frames import Channel
 from reconciler.errors import ReconcilerError
+from reconciler.registry.references import Mask
 
 POLL = 0.05
 STOP_WITHIN = 0.05
@@ -32,6 +34,11 @@ class Setting:
     environ: Mapping[str, str]
     cancel_grace: float
     skip: Mapping[str, str]
+
+    @cached_property
+    def mask(self) -> Mask:
+        """What is a secret in the output of every task."""
+        return Mask.of_stores(self.environ)
 
 
 class Warden:

@@ -14,7 +14,6 @@ from reconciler.children.frames import call_row
 from reconciler.children.process import Process, Setting, Warden
 from reconciler.execute import Call, Outcome, failed, timed_out
 from reconciler.execute.output import LOG_LIMIT, log_text
-from reconciler.registry.references import Mask
 
 START_WITHIN = 60.0
 READ = 64 * 1024
@@ -102,7 +101,7 @@ class _Worker:
         self._loop = asyncio.get_running_loop()
         self._number, self._since = 0, 0.0
         self._is_ready, self._is_retired, self._verdict = False, False, ""
-        self._mask, self._log, self._is_cut = Mask(), bytearray(), False
+        self._mask, self._log, self._is_cut = setting.mask, bytearray(), False
         self._output, theirs = os.pipe()
         os.set_blocking(self._output, False)
         self._loop.add_reader(self._output, self._read)
@@ -163,7 +162,7 @@ class _Worker:
         self._process.send(["call", call_row(self._number, call)])
 
     def _begin(self, secrets: list[str]) -> None:
-        self._mask = Mask.of(secrets)
+        self._mask = self._setting.mask.also(secrets)
         self._since = self._loop.time()
         if self.call is not None and self.call.timeout is not None:
             self._timer = self._loop.call_later(self.call.timeout, self.end_call, timed_out(self.call.timeout))

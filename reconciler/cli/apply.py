@@ -205,13 +205,9 @@ def _show_pass(outcome: Pass, report: str) -> None:
         extra = {"sync_id": outcome.sync_id, "aligned": outcome.aligned, "trouble": outcome.trouble}
         document({**plantext.as_json(plan), **extra})
     else:
-        for change in plan.changes:
-            line("\n".join(plantext.change_lines(change)))
-        line(_summary(outcome, plan))
+        line("\n".join([*plantext.change_lines(plan), _summary(outcome, plan)]))
     for refusal in plan.refusals:
-        note(f"reconciler: {refusal.text}")
-        for name in refusal.names:
-            note(f"    {name}")
+        note("reconciler: " + "\n".join(plantext.refusal_lines(refusal)))
     if outcome.trouble:
         note(f"reconciler: applied, but not yet in force: {outcome.trouble}")
 

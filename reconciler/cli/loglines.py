@@ -24,7 +24,7 @@ class Console(logging.Formatter):
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
         name = "" if record.name.startswith("reconciler") else f"{record.name}: "
-        text = f"{time} {level}{name}{record.getMessage()}"
+        text = f"{time} {level}{name}{' '.join(part.strip() for part in record.getMessage().splitlines())}"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 

@@ -53,7 +53,6 @@ def as_sarif(specs: SpecSet, module_faults: Sequence[str]) -> dict[str, Any]:
         results += [_sarif(fault, level) for fault in faults]
     driver = {
         "name": "reconciler",
-        "informationUri": "https://pypi.org/project/reconciler/",
         "rules": [{"id": rule} for rule in sorted({result["ruleId"] for result in results})],
     }
     return {

@@ -99,9 +99,10 @@ def _check(task: Task, call: Call) -> None:
 def _execute(task: Task, call: Call) -> Outcome:
     from reconciler.execute import execute
     from reconciler.execute.output import Recording, captured
+    from reconciler.registry.references import Mask
 
     # What it prints is its log, on stderr, so that stdout holds the result alone.
-    record = Recording(echo=sys.stderr)
+    record = Recording(echo=sys.stderr, mask=Mask.of_stores(os.environ))
     with captured():
         return execute(task, call, record=record)
 

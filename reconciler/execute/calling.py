@@ -153,8 +153,7 @@ def _arguments(task: Task, call: Call, own: Recording) -> tuple[list[Any], dict[
     params: dict[str, Any] = call.params
     if params:
         params, secrets = resolve(params, os.environ)
-        if secrets:
-            own.mask = Mask.of(secrets)
+        own.mask = own.mask.also(secrets)
     context = {task.context_parameter: _context(call, params)} if task.context_parameter else {}
     if not params and not task.needs_params:
         return [], context

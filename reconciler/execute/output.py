@@ -51,16 +51,16 @@ def head(text: str, limit: int) -> str:
 
 
 class Recording:
-    """The output of one call. `echo` also sees it as it comes, secrets masked."""
+    """The output of one call. `echo` also sees it as it comes. `mask`: what is secret before a parameter is read."""
 
     __slots__ = ("_chunks", "_size", "echo", "mask", "number", "written")
 
-    def __init__(self, echo: TextIO | None = None) -> None:
+    def __init__(self, echo: TextIO | None = None, mask: Mask = NO_MASK) -> None:
         self._chunks: list[str] = []
         self._size = 0
         self.written = 0
         self.number = 0
-        self.mask = NO_MASK
+        self.mask = mask
         self.echo = echo
 
     def write(self, text: str) -> None:

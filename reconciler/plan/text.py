@@ -5,23 +5,44 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from reconciler.plan.guards import Refusal
 from reconciler.plan.plan import ABSENT, Change, FieldChange, Plan
 
 FORMAT_VERSION: Final = 1
 MARKS: Final = {"create": "+", "adopt": "@", "update": "~", "delete": "-"}
 LONGEST_VALUE: Final = 160
+MOST_LINES: Final = 200
 
 
 def as_text(plan: Plan) -> str:
-    """One line a change, several fields indented below it; then the refusals; the last line sums up."""
-    lines = [line for change in plan.changes for line in change_lines(change)]
+    """The changes; then the refusals; the last line sums up all of it."""
+    lines = change_lines(plan)
     for refusal in plan.refusals:
-        lines += [refusal.text, *(f"    {name}" for name in refusal.names)]
-    lines += [f"  {name}  kept: not in PATH" for name in plan.kept]
+        lines += refusal_lines(refusal)
+    lines += shortened([f"  {name}  kept: not in PATH" for name in plan.kept])
     return "\n".join([*lines, summary(plan)])
 
 
-def change_lines(change: Change) -> list[str]:
+def change_lines(plan: Plan) -> list[str]:
+    """One line a change, several fields indented below it; of thousands of changes only the first."""
+    shown = [_change_lines(change) for change in plan.changes[:MOST_LINES]]
+    return [*(line for lines in shown for line in lines), *_more(len(plan.changes))]
+
+
+def refusal_lines(refusal: Refusal) -> list[str]:
+    return [refusal.text, *shortened([f"    {name}" for name in refusal.names])]
+
+
+def shortened(lines: list[str]) -> list[str]:
+    """No more lines than somebody reads, and how many there would be."""
+    return [*lines[:MOST_LINES], *_more(len(lines))]
+
+
+def _more(total: int) -> list[str]:
+    return [f"… and {total - MOST_LINES:,} more; -o json lists all"] if total > MOST_LINES else []
+
+
+def _change_lines(change: Change) -> list[str]:
     """`~ nightly-sales  schedule: ["0 2 * * *"] -> ["0 3 * * *"]`, or the reason with the fields below it."""
     head = f"{MARKS[change.verb]} {change.name}  "
     fields = [field_line(field) for field in change.fields]

@@ -14,7 +14,9 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from reconciler.typewords import shown
+from reconciler.urls import secrets_of
 
+STORES = ("RECONCILER_DATABASE_URL", "RECONCILER_REDIS_URL")
 KINDS = ("from_env", "from_file")
 SHORTEST_MASKED = 4
 LARGEST_FILE = 1024 * 1024
@@ -112,6 +114,16 @@ class Mask:
         needles = {form for secret in secrets for form in _forms(secret)}
         return cls(tuple(sorted(needles, key=len, reverse=True)))
 
+    @classmethod
+    def of_stores(cls, environ: Mapping[str, str]) -> Mask:
+        """The passwords of the service's own stores: every task finds them in its environment, asked for or not."""
+        return cls.of([secret for name in STORES for secret in secrets_of(environ.get(name, ""))])
+
+    def also(self, secrets: Sequence[str]) -> Mask:
+        """This one and those of a call."""
+        more = Mask.of(secrets).needles if secrets else ()
+        return Mask(tuple(sorted({*self.needles, *more}, key=len, reverse=True))) if more else self
+
     def __call__(self, text: str) -> str:
         for needle in self.needles:
             text = text.replace(needle, "***")
@@ -126,10 +138,6 @@ class Mask:
         if isinstance(value, list):
             return [self.inside(item) for item in value]
         return value
-
-    @property
-    def longest(self) -> int:
-        return len(self.needles[0]) if self.needles else 0
 
 
 def _forms(secret: str) -> Iterator[str]:

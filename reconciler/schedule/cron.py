@@ -99,8 +99,8 @@ def parse_cron(text: str, seconds: SecondsField = None, name: str = "") -> Cron:
 def _split(text: str, seconds: SecondsField) -> list[str]:
     """The six fields, seconds first."""
     parts = WORD.findall(text)
-    if len(parts) == 1 and parts[0].startswith("@"):
-        parts = _alias(parts[0].lower()).split()
+    if parts and parts[0].startswith("@"):
+        parts = _alias(*parts).split()
     if len(parts) == 6 and seconds is None:
         raise FieldFault(
             "has six fields; add 'seconds: first' or 'seconds: last' to the spec if one of them is for seconds, "
@@ -114,12 +114,15 @@ def _split(text: str, seconds: SecondsField) -> list[str]:
     raise FieldFault(f"has {count}; a cron expression has five: minute hour day month weekday")
 
 
-def _alias(word: str) -> str:
+def _alias(given: str, *more: str) -> str:
+    word = given.lower()
+    if word in ALIASES and more:
+        raise FieldFault(f"has more after {word}, which is all of a schedule; write '{word}' or five fields")
     if word in ALIASES:
         return ALIASES[word]
     if word == "@reboot":
         raise FieldFault("is no time; use a time or '@every 1h', or leave out 'schedule' and trigger the task")
-    raise FieldFault(f"is unknown; {did_you_mean(word[:20], [*ALIASES, '@every 30s'])}")
+    raise FieldFault(f"is unknown; {did_you_mean(word[:20], [*ALIASES, '@every' if more else '@every 30s'])}")
 
 
 def _either(text: str, day: Values, weekday: Values) -> str:

@@ -176,6 +176,8 @@ def _interval(text: str) -> timedelta:
         length = parse_duration(words[1] if len(words[1]) <= 100 else "…")
     except ValueError as error:
         raise InvalidSchedule(f"{shown(text, 60)} has no length of time: {error}") from None
+    if not length:
+        raise InvalidSchedule(f"{shown(text, 60)} has {words[1][:20]}, which is no interval; from 1s up")
     if length < SECOND or length % SECOND:
         raise InvalidSchedule(f"{shown(text, 60)} is not in whole seconds; the shortest is '@every 1s'")
     return length

@@ -69,10 +69,11 @@ def _params_rule(name: str, task: Task, definitions: dict[str, Any]) -> dict[str
     for inner, part in params.pop("$defs", {}).items():
         definitions[prefix + inner] = _moved(part, prefix)
     params.pop("required", None)
-    if task.doc:
-        params["description"] = task.doc
+    properties = {"params": _moved(params, prefix)}
+    if about := params.get("description"):
+        properties["task"] = {"description": about}  # an editor shows it at the name too
     condition = {"properties": {"task": {"const": name}}, "required": ["task"]}
-    return {"if": condition, "then": {"properties": {"params": _moved(params, prefix)}}}
+    return {"if": condition, "then": {"properties": properties}}
 
 
 def _tidied(part: Any) -> Any:

@@ -14,8 +14,10 @@ import pytest
 
 from reconciler.children.children import Children
 from reconciler.execute import Call, Outcome
+from reconciler.scheduler import RedisServiceManager, SchedulerService
 
 DEADLINE = 60.0
+STORE = "postgresql://app:s%40me-word@db/app"
 HEADER = """
 import asyncio, os, sys, time, subprocess
 from reconciler.registry import TaskContext, task
@@ -34,7 +36,7 @@ class Family:
             directory=directory,
             modules=["tasks"],
             worker_processes=2,
-            environ={**os.environ, "TOKEN": "hunter22"},
+            environ={**os.environ, "TOKEN": "hunter22", "RECONCILER_DATABASE_URL": STORE},
             on_done=self._take,
             cancel_grace=0.5,
         )
@@ -73,6 +75,19 @@ class Family:
     def _take(self, outcomes: list[tuple[str, Outcome]]) -> None:
         for call_id, outcome in outcomes:
             self.outcomes.setdefault(call_id, []).append(outcome)
+
+
+@pytest.fixture
+async def redis(redis_url: str, redis_prefix: str) -> AsyncIterator[RedisServiceManager]:
+    """A connection whose keys are this test's own."""
+    redis = RedisServiceManager(redis_url, redis_prefix)
+    yield redis
+    await redis.close()
+
+
+@pytest.fixture
+async def scheduler(redis: RedisServiceManager) -> SchedulerService:
+    return SchedulerService(redis)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -22,18 +21,6 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 numbers = count()
-
-
-@pytest.fixture
-async def redis(redis_url: str, redis_prefix: str) -> AsyncIterator[RedisServiceManager]:
-    redis = RedisServiceManager(redis_url, redis_prefix)
-    yield redis
-    await redis.close()
-
-
-@pytest.fixture
-async def scheduler(redis: RedisServiceManager) -> SchedulerService:
-    return SchedulerService(redis)
 
 
 def spec(name: str, **fields: Any) -> TaskSpec:

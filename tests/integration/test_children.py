@@ -96,6 +96,22 @@ async def test_a_secret_is_read_in_the_child_and_masked_in_its_output(family: St
     assert (sync.log, asynchronous.log, asynchronous.result) == ("***\n", "***\n", "***")
 
 
+async def test_the_passwords_of_the_stores_are_masked_whether_a_task_asked_for_them_or_not(family: Start) -> None:
+    tell = "    url = os.environ['RECONCILER_DATABASE_URL']\n    {how}\n    raise ValueError('no s@me-word', url)\n"
+    one = await family(
+        "@task\ndef sync():\n"
+        + tell.format(how="subprocess.run(['echo', url])")
+        + "@task\nasync def asynchronous():\n"
+        + tell.format(how="print(url)")
+        + "@task\ndef ends_its_process():\n    print('s@me-word')\n    os._exit(3)\n"
+    )
+    for name in ("own.sync", "own.asynchronous"):
+        outcome = await one.run(name)
+        assert (outcome.log, outcome.error) == ("***\n", "ValueError: ('no ***', '***')")
+        assert "ValueError" in outcome.traceback and "me-word" not in outcome.traceback
+    assert (await one.run("own.ends_its_process")).log == "***\n"
+
+
 async def test_reading_standard_input_finds_its_end(family: Start) -> None:
     one = await family(
         "@task\ndef sync(): return sys.stdin.read()\n@task\nasync def other(): return sys.stdin.read()\n"

@@ -15,7 +15,7 @@ import pytest
 
 from reconciler.db import configs, syncs
 from reconciler.db.link import Link
-from reconciler.scheduler import RedisServiceManager, SchedulerService
+from reconciler.scheduler import SchedulerService
 from reconciler.settings import Settings, SourceSettings
 from reconciler.sync.loop import Loop, code_paths, sync_loop
 from reconciler.sync.reconcile import Pass
@@ -61,13 +61,6 @@ def write(project: Path, name: str, **fields: Any) -> Path:
     lines = {"task": "report", "schedule": "'0 2 * * *'"} | fields
     path.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
     return path
-
-
-@pytest.fixture
-async def scheduler(redis_url: str, redis_prefix: str) -> AsyncIterator[SchedulerService]:
-    redis = RedisServiceManager(redis_url, redis_prefix)
-    yield SchedulerService(redis)
-    await redis.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,13 +23,6 @@ from reconciler.sync.reconcile import Pass, Request, preview, reconcile, record_
 REVISION = Revision("a1b2c3d4" * 5, False, "Ada", "nightly at three")
 FAULT = Fault("specs/bad.yaml", 4, 12, "schedule", "'60 * * * *' has minute 60; minutes run 0-59")
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-async def scheduler(redis_url: str, redis_prefix: str) -> AsyncIterator[SchedulerService]:
-    redis = RedisServiceManager(redis_url, redis_prefix)
-    yield SchedulerService(redis)
-    await redis.close()
 
 
 def located(name: str, path: str | None = None, **fields: Any) -> LocatedSpec:

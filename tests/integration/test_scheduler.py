@@ -17,18 +17,6 @@ SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture
-async def redis(redis_url: str, redis_prefix: str) -> AsyncIterator[RedisServiceManager]:
-    redis = RedisServiceManager(redis_url, redis_prefix)
-    yield redis
-    await redis.close()
-
-
-@pytest.fixture
-async def scheduler(redis: RedisServiceManager) -> SchedulerService:
-    return SchedulerService(redis)
-
-
 def entry(config_id: int, next_run: datetime | None = NOON, **changes: object) -> Entry:
     made = Entry(config_id, "default", "active", f"digest-{config_id}", next_run, next_run)
     return replace(made, **changes)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -30,18 +30,6 @@ WANTED = (
     entry(6, None),
     entry(7, None, state="suspended", reason="stored by another version"),
 )
-
-
-@pytest.fixture
-async def redis(redis_url: str, redis_prefix: str) -> AsyncIterator[RedisServiceManager]:
-    redis = RedisServiceManager(redis_url, redis_prefix)
-    yield redis
-    await redis.close()
-
-
-@pytest.fixture
-async def scheduler(redis: RedisServiceManager) -> SchedulerService:
-    return SchedulerService(redis)
 
 
 async def everything(redis: RedisServiceManager) -> dict[str, object]:

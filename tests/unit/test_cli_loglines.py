@@ -27,6 +27,7 @@ def record(level: int, message: str, name: str = "reconciler.runner", *, raised:
         (record(logging.INFO, "heartbeat: succeeded in 12 ms"), "heartbeat: succeeded in 12 ms"),
         (record(logging.WARNING, "beat: failed"), "warning: beat: failed"),
         (record(logging.ERROR, "lost", "redis.client"), "error: redis.client: lost"),
+        (record(logging.WARNING, "x: failed: one\n  two\r\nthree\n"), "warning: x: failed: one two three"),
     ],
 )
 def test_a_person_reads_the_time_and_the_fact(line: logging.LogRecord, text: str) -> None:

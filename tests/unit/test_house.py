@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -140,9 +142,57 @@ def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+MOST_LINES = 300
+MOST_LINES_OF_A_FUNCTION = 60
+# What is longer all the same, and why it reads better whole.
+LONGER = {
+    "reconciler/db/claims.py": "one statement is the whole of owning, and its parts are checked against each other",
+}
+
+
+def written() -> dict[str, Path]:
+    paths = [path for folder in ("reconciler", "tasks") for path in sorted((ROOT / folder).rglob("*.py"))]
+    return {path.relative_to(ROOT).as_posix(): path for path in paths}
+
+
+@pytest.mark.parametrize("name", written())
+def test_files_and_functions_are_short_enough_to_be_read(name: str) -> None:
+    text = written()[name].read_text(encoding="utf-8")
+    if name not in LONGER:
+        assert len(text.splitlines()) <= MOST_LINES
+    functions = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    lengths = {node.name: (node.end_lineno or 0) - node.lineno + 1 for node in functions}
+    assert {function: lines for function, lines in lengths.items() if lines > MOST_LINES_OF_A_FUNCTION} == {}
+
+
+def test_what_may_be_longer_is_longer() -> None:
+    assert [
+        name for name in LONGER if len(written()[name].read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+    ] == []
+
+
+def test_nothing_under_version_control_knows_one_machine_or_package_index() -> None:
+    if not shutil.which("git") or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    # Split, so that this file does not name them either. What is about root's home is in the tests of that.
+    told = re.compile("extra-" + "index-url|--index" + "-url|/ho" + "me/|pypi" + r"\.org|python" + r"hosted\.org")
+    paths = [ROOT / name for name in listed.stdout.split("\0") if name]
+    found = [path.name for path in paths if path.is_file() and told.search(path.read_text("utf-8", errors="replace"))]
+    assert found == []
+
+
 def documents() -> str:
     paths = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     return "\n".join(path.read_text(encoding="utf-8") for path in paths)
+
+
+def test_every_package_is_in_the_table_of_the_docs() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Where things are\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\|[^|]*\|([^|]+)\|", section, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named == FLOOR_OF.keys() - {"__init__", "__main__"}
 
 
 def test_every_command_is_documented() -> None:

@@ -49,6 +49,18 @@ def test_a_plan_is_one_line_a_change_with_its_fields() -> None:
     ]
 
 
+def test_of_thousands_of_changes_the_first_are_shown_and_all_are_counted() -> None:
+    names = tuple(f"task-{number}" for number in range(10_000))
+    changes = tuple(Change("create", name, "", "new") for name in names)
+    refusals = (Refusal("prune", "prune refused: 10000 of 10000 configs would be deleted", names),)
+    *lines, last = as_text(Plan(changes, 7, refusals, kept=names)).splitlines()
+    assert lines[199:202] == ["+ task-199  new", "… and 9,800 more; -o json lists all", refusals[0].text]
+    assert [line for line in lines if line.startswith("…")] == ["… and 9,800 more; -o json lists all"] * 3
+    assert len(lines) == 3 * 201 + 1
+    assert last == "10,000 to create; 7 unchanged"
+    assert len(as_json(Plan(changes, 7))["changes"]) == 10_000
+
+
 def test_an_empty_plan_says_so() -> None:
     assert as_text(Plan((), 3)) == "nothing to change; 3 unchanged"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -36,12 +36,7 @@ def build(
 ) -> None: ...
 
 
-@pytest.fixture(autouse=True)
-def own_registry() -> Iterator[None]:
-    before = dict(TASKS)
-    yield
-    TASKS.clear()
-    TASKS.update(before)
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 def known(function: Callable[..., Any]) -> Task:
@@ -156,3 +151,17 @@ def test_the_schema_says_what_an_editor_needs() -> None:
     assert schema["properties"]["kind"]["anyOf"][0]["enum"] == ["full", "part"]
     assert "from_env" in schema["properties"]["region"]["anyOf"][-1]["properties"]
     assert set(schema["$defs"]) == {"Target"}
+
+
+def test_the_schema_is_described_by_the_first_line_of_the_docstring() -> None:
+    def told() -> None:
+        """Tell it.
+
+        And more of it.
+        """
+
+    assert params_schema(known(told))["description"] == "Tell it."
+
+
+def test_the_schema_of_a_function_without_a_docstring_has_no_description() -> None:
+    assert "description" not in params_schema(known(lambda: None))

@@ -77,13 +77,15 @@ REFUSED = [
     # Words with an @.
     ("@reboot", "is no time; use a time or '@every 1h', or leave out 'schedule' and trigger the task"),
     ("@dayly", "is unknown; did you mean '@daily'?"),
-    ("@evry 5m", f"has 2 fields; {FIVE}"),
+    ("@evry 7s", "is unknown; did you mean '@every'?"),
+    ("@daily 7s", "has more after @daily, which is all of a schedule; write '@daily' or five fields"),
     ("@every_day", "needs one length of time; examples: '@every 30s', '@every 1h30m'"),
     ("@every", "needs one length of time; examples: '@every 30s', '@every 1h30m'"),
     ("@every 1h 30m", "needs one length of time; examples: '@every 30s', '@every 1h30m'"),
     ("@every 250ms", "is not in whole seconds; the shortest is '@every 1s'"),
     ("@every 1500ms", "is not in whole seconds; the shortest is '@every 1s'"),
-    ("@every 0s", "is not in whole seconds; the shortest is '@every 1s'"),
+    ("@every 0s", "has 0s, which is no interval; from 1s up"),
+    ("@every 0h0ms", "has 0h0ms, which is no interval; from 1s up"),
     # Days that no calendar has.
     ("0 0 31 2 *", NEVER),
     ("0 0 30,31 feb *", NEVER),

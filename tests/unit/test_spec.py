@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from reconciler.errors import ReconcilerError
+from reconciler.registry import Task
 from reconciler.spec import TaskSpec, spec_schema
 from reconciler.spec.faults import flaws
 
@@ -209,6 +210,21 @@ def test_every_fault_is_told_at_once() -> None:
 def test_a_document_of_another_version_is_one_line() -> None:
     with pytest.raises(ReconcilerError, match=r"^a: colour: .*: of another version; apply its spec again$"):
         TaskSpec.from_document({**spec().document(), "colour": "red"})
+
+
+def test_the_editor_schema_tells_what_the_named_task_does() -> None:
+    def build(region: str) -> None:
+        """Build the report.
+
+        Of one region.
+        """
+
+    named = Task("reports.build", build, is_async=False, doc="Build the report.\n\nOf one region.", module="reports")
+    [rule] = spec_schema({"reports.build": named})["allOf"]
+    assert rule["if"]["properties"] == {"task": {"const": "reports.build"}}
+    told = rule["then"]["properties"]
+    assert told["task"] == {"description": "Build the report."}
+    assert (told["params"]["description"], list(told["params"]["properties"])) == ("Build the report.", ["region"])
 
 
 def test_the_editor_schema_knows_every_field_and_the_defaults_as_one_writes_them() -> None:

