@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-faults lint fmt build clean
+.PHONY: help up test test-faults lint fmt bench build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ lint: $(VENV)/.dev ## Check style, format and types
 fmt: $(VENV)/.dev ## Format, and mend what can be mended by itself
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+bench: $(VENV)/.test ## Measure what is promised about speed; a few minutes, a JSON line a case
+	@$(RUN) benchmarks/schedule.py
+	@$(RUN) benchmarks/sync.py $(ARGS)
 
 build: $(VENV)/.dev ## Build the wheel and the source archive into dist/
 	rm -rf dist
