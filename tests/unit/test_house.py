@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -169,17 +167,6 @@ def test_what_may_be_longer_is_longer() -> None:
     assert [
         name for name in LONGER if len(written()[name].read_text(encoding="utf-8").splitlines()) <= MOST_LINES
     ] == []
-
-
-def test_nothing_under_version_control_knows_one_machine_or_package_index() -> None:
-    if not shutil.which("git") or not (ROOT / ".git").exists():
-        pytest.skip("not a git checkout")
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
-    # Split, so that this file does not name them either. What is about root's home is in the tests of that.
-    told = re.compile("extra-" + "index-url|--index" + "-url|/ho" + "me/|pypi" + r"\.org|python" + r"hosted\.org")
-    paths = [ROOT / name for name in listed.stdout.split("\0") if name]
-    found = [path.name for path in paths if path.is_file() and told.search(path.read_text("utf-8", errors="replace"))]
-    assert found == []
 
 
 def documents() -> str:
