@@ -156,9 +156,10 @@ select e.token from task_executions e
 join done d on d.name = e.name and d.scheduled_for = e.scheduled_for and d.token = e.token
 """
 
+# The token goes: whoever ran it until now, and was only counted as dead, writes nothing about it any more.
 HAND_BACK = """
 with back as (
-    select c.name, c.scheduled_for, b.not_before, b.attempts
+    select c.name, c.scheduled_for, b.token, b.not_before, b.attempts
     from jsonb_to_recordset(%(claims)s) as b(
         name text, scheduled_for timestamptz, token uuid, not_before timestamptz, attempts jsonb)
     join task_claims c on c.name = b.name and c.scheduled_for = b.scheduled_for and c.token = b.token
@@ -166,10 +167,10 @@ with back as (
     for update of c
 )
 update task_claims c
-set runner_id = null, started_at = null, not_before = b.not_before, attempts = b.attempts
+set runner_id = null, token = null, started_at = null, not_before = b.not_before, attempts = b.attempts
 from back b
 where c.name = b.name and c.scheduled_for = b.scheduled_for
-returning c.token
+returning b.token
 """
 
 OWNED = "select c.token from task_claims c where c.token = any(%(tokens)s::uuid[]) and c.runner_id = %(runner)s"

@@ -23,23 +23,47 @@ on conflict (id) do update set tasks = excluded.tasks
 """
 
 # The reader's own beat, the server's clock, everybody else's beat, and its claims that it does not know of: won by a
-# statement whose answer was lost, and never started. Young ones may still be on their way to it.
+# statement whose answer was lost, and never started. Young ones may still be on their way to it. What it holds and does
+# not own was taken over. An owner of claims that has no row counts with a beat that never moves: it had been forgotten,
+# won something all the same, and died before it could say that it lives.
 BEAT = """
 with mine as (
     update runners set beat = beat + 1 where id = %(id)s returning beat
 ), stray as (
     select c.name, c.scheduled_for from task_claims c
-    where c.runner_id = %(id)s and c.token <> all(%(held)s::uuid[])
+    where %(is_all)s and c.runner_id = %(id)s and c.token <> all(%(held)s::uuid[])
       and c.claimed_at < clock_timestamp() - interval '10 seconds'
     order by c.name, c.scheduled_for
     for update skip locked
+), owners as (
+    select id, beat, lease from runners where id <> %(id)s
+    union all
+    select distinct c.runner_id, -1, coalesce((select lease from runners where id = %(id)s), 30000)
+    from task_claims c
+    where c.runner_id is not null and c.runner_id <> %(id)s
+      and not exists (select from runners r where r.id = c.runner_id)
 ), returned as (
-    update task_claims c set runner_id = null, started_at = null
+    update task_claims c set runner_id = null, token = null, started_at = null
     from stray s where c.name = s.name and c.scheduled_for = s.scheduled_for
     returning c.name
 )
 select clock_timestamp(), (select beat from mine), (select count(*) from returned),
-       (select coalesce(jsonb_agg(jsonb_build_array(id, beat, lease)), '[]') from runners where id <> %(id)s)
+       (select coalesce(jsonb_agg(jsonb_build_array(id, beat, lease)), '[]') from owners),
+       (select coalesce(array_agg(h.token), '{}') from unnest(%(held)s::uuid[]) as h(token)
+        where h.token not in (select c.token from task_claims c where c.runner_id = %(id)s and c.token is not null))
+"""
+
+# Only for its own use: none of its runs goes on, and what became of them is written.
+LEAVE = """
+with rest as (
+    select c.name, c.scheduled_for from task_claims c where c.runner_id = %(id)s
+    order by c.name, c.scheduled_for
+    for update
+), returned as (
+    update task_claims c set runner_id = null, token = null, started_at = null
+    from rest r where c.name = r.name and c.scheduled_for = r.scheduled_for
+)
+delete from runners where id = %(id)s
 """
 
 REMOVE = """
@@ -53,12 +77,16 @@ select id, host, pid, queues, tasks, started_at, beat, lease from runners order 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What a runner learns when it beats; `mine` None: it was declared dead and its row is gone. Leases in seconds."""
+    """What a runner learns when it beats; `mine` None: it was declared dead and its row is gone. Leases in seconds.
+
+    `lost`: tokens that it held when it asked, and that were not its own any more.
+    """
 
     server_now: datetime
     mine: int | None
     returned: int
     others: dict[UUID, tuple[int, float]]
+    lost: set[UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +124,19 @@ async def register(
     await link.run(REGISTER, {**params, "lease": round(lease * 1000)})
 
 
-async def beat(link: Link, runner_id: UUID, held: Iterable[UUID]) -> Beat:
-    """Count up, and see how the others stand; `held` are the tokens that this runner knows of."""
-    rows = await link.run(BEAT, {"id": runner_id, "held": list(held)})
-    now, mine, returned, others = rows[0]
-    return Beat(now, mine, returned, {UUID(id_): (count, lease / 1000) for id_, count, lease in others})
+async def beat(link: Link, runner_id: UUID, held: Iterable[UUID], *, is_all: bool = True) -> Beat:
+    """Count up, and see how the others stand; `held` are the tokens that this runner knows of.
+
+    `is_all` false: it is being given others at this moment, so none can be called unknown.
+    """
+    rows = await link.run(BEAT, {"id": runner_id, "held": list(held), "is_all": is_all})
+    now, mine, returned, others, lost = rows[0]
+    return Beat(now, mine, returned, {UUID(id_): (count, lease / 1000) for id_, count, lease in others}, set(lost))
+
+
+async def leave(link: Link, runner_id: UUID) -> None:
+    """Hand back, without an attempt, whatever this runner owns without its knowing, and forget it."""
+    await link.run(LEAVE, {"id": runner_id})
 
 
 async def remove(link: Link, runner_id: UUID) -> None:

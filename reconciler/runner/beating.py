@@ -18,6 +18,7 @@ import psycopg
 
 from reconciler.db import runners
 from reconciler.db.link import Link
+from reconciler.db.runners import Beat
 from reconciler.errors import StoreUnavailable
 from reconciler.runner.clock import Clock
 from reconciler.runner.liveness import Witness
@@ -40,23 +41,28 @@ class Beats:
         self._witness = Witness()
         self._last = time.monotonic()
 
-    async def beat(self, held: set[UUID]) -> tuple[bool, list[UUID]]:
-        """One beat, which also sets the clock; returns whether this runner still counts, and who is dead.
+    async def beat(self, held: set[UUID], *, is_all: bool) -> tuple[Beat, list[UUID]]:
+        """One beat, which also sets the clock; returns what it told, and who is dead.
 
-        StoreUnavailable or a psycopg error: nobody was seen, so nobody's standstill counts.
+        `held` and `is_all` are those of `runners.beat`. StoreUnavailable or a psycopg error: nobody was seen, so
+        nobody's standstill counts. Nor does it where this process itself has not looked for a whole lease: what
+        stopped it may have stopped them.
         """
+        if self.is_out_of_touch:
+            self._witness.look_failed()
         asked = time.monotonic()
         try:
-            async with within(self._lease / 4):
-                beat = await runners.beat(self._link, self._runner_id, held)
+            async with within(self._not_beyond_the_lease(self._lease / 4)):
+                beat = await runners.beat(self._link, self._runner_id, held, is_all=is_all)
         except (StoreUnavailable, psycopg.Error):
             self._witness.look_failed()
             raise
-        self._last = time.monotonic()
-        self._clock.set(beat.server_now, asked, self._last)
+        answered = time.monotonic()
+        self._clock.set(beat.server_now, asked, answered)
+        self._last = asked
         if beat.returned:
             log.warning("%d claims of this runner had been won without its knowing; handed back", beat.returned)
-        return beat.mine is not None, self._witness.see(beat.others, self._last)
+        return beat, self._witness.see(beat.others, answered)
 
     @property
     def is_out_of_touch(self) -> bool:
@@ -65,7 +71,12 @@ class Beats:
 
     async def pause(self) -> None:
         """Until the next beat is due."""
-        await asyncio.sleep(min(self._lease / 4, 5.0))
+        await asyncio.sleep(self._not_beyond_the_lease(min(self._lease / 4, 5.0)))
+
+    def _not_beyond_the_lease(self, seconds: float) -> float:
+        """So long at most that the end of the lease is noticed when it comes."""
+        left = self._last + self._lease - time.monotonic()
+        return min(seconds, left) if left > 0 else seconds
 
 
 class Watchdog:

@@ -26,5 +26,9 @@ class Clock:
         return (moment - self._origin).total_seconds()
 
     def set(self, server_now: datetime, asked: float, answered: float) -> None:
-        """Take over a time that the server told between two monotonic readings."""
-        self._origin = server_now - timedelta(seconds=(asked + answered) / 2)
+        """Take over a time that the server told between two monotonic readings.
+
+        What is known already stays as far as that allows: a slow answer says little, and its middle may be far off.
+        """
+        earliest, latest = (server_now - timedelta(seconds=reading) for reading in (answered, asked))
+        self._origin = min(max(self._origin, earliest), latest)

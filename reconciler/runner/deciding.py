@@ -9,18 +9,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
+
+import psycopg
 
 from reconciler.align import align
 from reconciler.children.children import Children
 from reconciler.db import claims, cursors, revisions
-from reconciler.db.claims import Claim, Move, Wanted
+from reconciler.db.claims import Claim, Move, Returned, Wanted
 from reconciler.db.cursors import Sighted
 from reconciler.db.link import Link
 from reconciler.errors import ReconcilerError
 from reconciler.occurrences import Decision, Fire, Skip, decide, wake_at
 from reconciler.runner.clock import Clock
+from reconciler.runner.patience import is_passing
 from reconciler.runner.running import Run, Running
 from reconciler.scheduler import Advance, Due, EpochChanged, SchedulerService
 from reconciler.spec import TaskSpec
@@ -32,19 +35,28 @@ log = logging.getLogger("reconciler.runner")
 HOLD = timedelta(seconds=10)
 # What cannot run here is offered to the others again after this; its old score would bring it straight back here.
 NO_SLOT = timedelta(milliseconds=200)
+# And so far apart: thousands that wait for a slot of their kind are looked at in turn, not all again and again.
+SPACING = timedelta(milliseconds=1)
 NO_TASK = timedelta(seconds=1)
 IDLE = timedelta(seconds=1)
+# Waiting work that turned out not to be for this runner: long enough for another one to come first.
+UNFIT = timedelta(seconds=10)
 BATCH = 1000
 
 
 @dataclass(slots=True)
 class Batch:
-    """What a look comes to, before anything is written; `free` is the slots it has left, by kind."""
+    """What a look comes to, before anything is written; `free` is the slots it has left, by kind.
+
+    What finds none of them free is offered again at `no_slot_until`.
+    """
 
     free: dict[bool, int]
+    no_slot_until: datetime
     moves: list[Move] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     skips: list[Skip] = field(default_factory=list)
+    items: dict[str, Due] = field(default_factory=dict)
     advances: dict[str, Advance] = field(default_factory=dict)
     returns: dict[datetime, list[Due]] = field(default_factory=dict)
     stale: set[str] = field(default_factory=set)
@@ -72,6 +84,10 @@ class Decider:
         self._queues = queues
         self._epoch = ""
         self._uncertain: dict[UUID, Run] = {}
+        self._undecided: Sequence[Due] = ()
+        self._no_slot_until = datetime.min.replace(tzinfo=UTC)
+        self.is_picking_up = False  # meanwhile PostgreSQL gives out tokens that nobody here knows yet
+        self._faulty: set[str] = set()
 
     @property
     def uncertain(self) -> set[UUID]:
@@ -83,6 +99,8 @@ class Decider:
         free = self._running.free(True) + self._running.free(False)
         if free <= 0:
             return self._clock.now() + IDLE
+        await self._scheduler.give_back(self._undecided)
+        self._undecided = ()
         now = self._clock.now()
         try:
             taken = await self._scheduler.take(self._queues, now, min(free, BATCH), HOLD, self._epoch)
@@ -90,7 +108,14 @@ class Decider:
             await self.align()
             return now
         if taken.due:
-            await self._decide(taken.due)
+            self._undecided = taken.due  # a store that goes away now must not cost them the whole hold
+            try:
+                await self._decide(taken.due)
+            except psycopg.Error as error:
+                if not is_passing(error):
+                    self._undecided = ()  # refused: for as long as these are held it is the others' turn
+                raise
+            self._undecided = ()
             return now
         return taken.next_at or now + IDLE
 
@@ -102,10 +127,19 @@ class Decider:
             return False
         # The kind of a claim is known only once it is owned, so no kind may be given more than its own slots.
         limit = min(BATCH, *(slots for slots in free.values() if slots > 0))
-        picked = await claims.pick_up(self._link, self._runner_id, self._queues, tasks, limit)
-        specs = await load_specs(self._link, [(claim.name, claim.digest) for claim in picked])
-        known = [(claim, specs.get((claim.name, claim.digest))) for claim in picked]
-        self._start([self._run(claim, spec) for claim, spec in known if spec is not None])
+        self.is_picking_up = True
+        try:
+            picked = await claims.pick_up(self._link, self._runner_id, self._queues, tasks, limit)
+            specs = await load_specs(self._link, [(claim.name, claim.digest) for claim in picked])
+            runs = [run for claim in picked if (run := self._run(claim, specs.get((claim.name, claim.digest))))]
+            self._start(runs)
+        finally:
+            self.is_picking_up = False
+        if len(runs) < len(picked):
+            fit, later = {run.claim.token for run in runs}, self._clock.now() + UNFIT
+            unfit = [one for one in picked if one.token not in fit]
+            back = [Returned(one.name, one.scheduled_for, one.token, later, one.attempts) for one in unfit]
+            await claims.hand_back(self._link, back)
         return len(picked) == limit
 
     async def settle_uncertain(self) -> None:
@@ -126,10 +160,15 @@ class Decider:
         for config_id in {item.config_id for item in due} - seen.keys():
             await self._scheduler.unregister(config_id)
         specs = await load_specs(self._link, [(row.name, row.digest) for row in seen.values()])
-        batch = Batch({is_async: self._running.free(is_async) for is_async in (True, False)})
+        again_at = min(max(now + NO_SLOT, self._no_slot_until), now + HOLD)
+        batch = Batch({is_async: self._running.free(is_async) for is_async in (True, False)}, again_at)
         for item in due:
             if row := seen.get(item.config_id):
-                self._consider(batch, item, row, specs.get((row.name, row.digest)), now)
+                try:
+                    self._consider(batch, item, row, specs.get((row.name, row.digest)), now)
+                except Exception as error:  # one that cannot be decided is held, and the others go on
+                    self._tell_fault(f"{row.name}: cannot be decided: {type(error).__name__}: {error}", error)
+        self._no_slot_until = again_at + SPACING * len(batch.returns.get(again_at, ()))
         await self._carry_out(batch)
 
     def _consider(self, batch: Batch, item: Due, row: Sighted, spec: TaskSpec | None, now: datetime) -> None:
@@ -143,11 +182,13 @@ class Decider:
             batch.returns.setdefault(now + NO_TASK, []).append(item)
             return
         decision = decide(spec, row.through, now, row.pauses)
+        advance = _advance(item, spec, decision)
         if len(decision.fires) > batch.free[info.is_async]:
-            batch.returns.setdefault(now + NO_SLOT, []).append(item)
+            batch.returns.setdefault(batch.no_slot_until, []).append(item)
             return
-        batch.advances[row.name] = _advance(item, spec, decision)
+        batch.advances[row.name] = advance
         if not decision.is_empty:
+            batch.items[row.name] = item
             batch.free[info.is_async] -= len(decision.fires)
             batch.moves.append(Move(row.name, row.digest, row.through, decision.through))
             batch.skips += decision.skips
@@ -160,6 +201,8 @@ class Decider:
             batch.stale |= lost
             for name in lost:
                 del batch.advances[name]
+            # Perhaps only its cursor was locked for a moment, and then there is nothing to align.
+            batch.returns.setdefault(self._clock.now() + NO_SLOT, []).extend(batch.items[name] for name in lost)
         if batch.advances:
             await self._scheduler.advance(list(batch.advances.values()))
         for score, items in batch.returns.items():
@@ -176,8 +219,15 @@ class Decider:
         self._start([run for run in batch.runs if run.claim.token in won])
         return moved
 
-    def _run(self, claim: Claim, spec: TaskSpec) -> Run:
-        return Run(claim, spec, self._children.catalogue[spec.task].is_async)
+    def _run(self, claim: Claim, spec: TaskSpec | None) -> Run | None:
+        """None where the spec cannot be read here, or a reload has just taken the task away."""
+        info = self._children.catalogue.get(spec.task) if spec else None
+        return Run(claim, spec, info.is_async) if spec and info else None
+
+    def _tell_fault(self, text: str, error: Exception) -> None:
+        if text not in self._faulty:
+            self._faulty.add(text)
+            log.error("%s", text, exc_info=error)
 
     def _start(self, runs: Iterable[Run]) -> None:
         if calls := self._running.begin(runs):

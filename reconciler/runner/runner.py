@@ -12,6 +12,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -38,8 +39,10 @@ RETRY = 0.5
 FLUSH = 2.0
 DIED = "the runner died"
 STOPPED = "the runner was stopped before it finished"
+# Seconds in which a cancelled statement lets go of its connection: so much longer than its patience a step may take.
+UNWINDING = 3.0
 OUT_OF_TOUCH = "cancelled: PostgreSQL could not be reached for a whole lease"
-DECLARED_DEAD = "cancelled: another runner had counted this one as dead"
+TAKEN_OVER = "cancelled: another runner has taken it over"
 
 
 class Runner:
@@ -74,7 +77,9 @@ class Runner:
         self._scheduler = SchedulerService(redis)
         self._control_link, self._write_link, self._beat_link = (Link(database_url) for _ in range(3))
         self._beats = Beats(self.id, self._beat_link, self.clock, self._lease)
-        self._watchdog = Watchdog(lambda: self._ticked, self._lease)
+        self._watchdog = Watchdog(lambda: self._ticked, max(self._lease, self._lease / 2 + 2 * UNWINDING))
+        self._cancelled: set[str] = set()
+        self._is_registered = False
         self._decider = Decider(
             self.id,
             self._control_link,
@@ -113,8 +118,7 @@ class Runner:
         """Use new task code for what starts from now on; what runs finishes with the old."""
         await self.children.reload()
         self._tell_faults()
-        async with within(self._lease / 4):
-            await self._register()
+        self._is_registered = False  # the next beat does it, when PostgreSQL answers
         self._stir.set()
 
     async def _begin(self) -> None:
@@ -122,7 +126,7 @@ class Runner:
         self._tell_faults()
         try:
             await self._register()
-            await self._beats.beat(set())
+            await self._beats.beat(set(), is_all=True)
             await self._decider.align()
         except BaseException:
             await self.children.stop(0, STOPPED)
@@ -142,6 +146,7 @@ class Runner:
             tasks=tasks,
             lease=self._lease,
         )
+        self._is_registered = True
 
     async def _control(self) -> None:
         """Look after look; a store that is away makes it wait, and nothing fires meanwhile."""
@@ -156,13 +161,20 @@ class Runner:
                     pick_up_at = 0.0 if has_more else time.monotonic() + IDLE
                 async with self._step():
                     look_at = await self._decider.look()
+                if not pick_up_at:
+                    look_at = self.clock.now()
                 if away:
-                    log.info("the stores answer again; what was missed follows each task's own rule")
+                    log.info("looking works again; what was missed follows each task's own rule")
                     away = ""
             except (StoreUnavailable, psycopg.Error) as error:
                 if str(error) != away:
                     away = str(error)
                     log.warning("%s; nothing fires until it answers", away)
+                look_at = self.clock.now() + timedelta(seconds=RETRY)
+            except Exception as error:  # a fault of ours, perhaps with one config: the others go on
+                if repr(error) != away:
+                    away = repr(error)
+                    log.error("a look failed, and is tried again", exc_info=error)
                 look_at = self.clock.now() + timedelta(seconds=RETRY)
             if await self._sleep_until(look_at):
                 pick_up_at = 0.0
@@ -196,20 +208,26 @@ class Runner:
     async def _keep_beating(self) -> None:
         while True:
             await self._beats.pause()
-            if time.monotonic() - self._ticked > self._lease / 2:
-                continue
             try:
-                await self._beat()
+                if time.monotonic() - self._ticked <= self._lease / 2:
+                    await self._beat()
             except (StoreUnavailable, psycopg.Error) as error:
                 log.debug("no beat: %s", error)
-                if self._beats.is_out_of_touch:
-                    self._cancel_all(OUT_OF_TOUCH)
+            except Exception as error:  # whatever it was, this runner must not look dead for it
+                log.error("something around a beat failed", exc_info=error)
+            if self._beats.is_out_of_touch:
+                self._cancel(self.running.runs.keys(), OUT_OF_TOUCH)
 
     async def _beat(self) -> None:
-        counts, dead = await self._beats.beat(self.running.held() | self._decider.uncertain)
-        if not counts:
-            log.warning("another runner had counted this one as dead; what ran is cancelled, and it goes on anew")
-            self._cancel_all(DECLARED_DEAD)
+        begun, held = set(self.running.runs), self.running.held() | self._decider.uncertain
+        beat, dead = await self._beats.beat(held, is_all=not self._decider.is_picking_up)
+        # Only what had begun before it asked: another may be its own by now.
+        if lost := begun & set(map(str, beat.lost)) & self.running.runs.keys():
+            log.warning("another runner has taken over %d runs of this one, which are cancelled here", len(lost))
+            self._cancel(lost, TAKEN_OVER)
+        if beat.mine is None:
+            log.warning("another runner had counted this one as dead; it goes on anew")
+        if beat.mine is None or not self._is_registered:
             await self._register()
         for runner_id in dead:
             async with within(self._lease / 4):
@@ -230,8 +248,11 @@ class Runner:
             if spec := specs.get((claim.name, claim.digest)):
                 self.running.lose(Run(claim, spec, is_async=True), DIED)
 
-    def _cancel_all(self, why: str) -> None:
-        for call_id in list(self.running.runs):
+    def _cancel(self, calls: AbstractSet[str], why: str) -> None:
+        """Stop these runs; each is told once, for a second time would only give it more time."""
+        self._cancelled &= self.running.runs.keys()
+        for call_id in (calls & self.running.runs.keys()) - self._cancelled:
+            self._cancelled.add(call_id)
             self.children.cancel(call_id, why)
 
     def _tell_faults(self) -> None:
@@ -243,7 +264,7 @@ class Runner:
         try:
             await self.running.flush(self._write_link, FLUSH)
             async with within(FLUSH):
-                await runners.remove(self._write_link, self.id)
+                await runners.leave(self._write_link, self.id)
         except (StoreUnavailable, psycopg.Error) as error:
             log.error("%s; what ended last will be counted as cut short by the next runner", error)
 

@@ -23,7 +23,7 @@ from reconciler.errors import StoreUnavailable
 from reconciler.execute import Call, Outcome, create_execution_record
 from reconciler.occurrences import again_at
 from reconciler.runner.clock import Clock
-from reconciler.runner.patience import within
+from reconciler.runner.patience import is_passing, within
 from reconciler.spec import TaskSpec
 
 log = logging.getLogger("reconciler.runner")
@@ -115,7 +115,7 @@ class Running:
             run = self.runs.pop(call_id, None)
             if run is not None:
                 self._used[run.is_async] -= 1
-                self._results.append(self._result(run, outcome, lines))
+                self._results.append(self._honest(run, outcome, lines))
         if not lines:
             good = sum(outcome.is_success for _, outcome in outcomes)
             log.info("%d runs succeeded, %d failed", good, len(outcomes) - good)
@@ -131,16 +131,20 @@ class Running:
 
     async def write_out(self, link: Link, patience: float) -> None:
         """Write results as they come, for as long as this is not cancelled; an outage only makes them wait."""
+        away = ""
         while True:
             await self._arrived.wait()
             try:
                 await self.flush(link, patience)
-            except StoreUnavailable as error:
-                log.warning("%s; %d results are kept until it answers", error, len(self._results))
+                away = ""
+            except (StoreUnavailable, psycopg.Error) as error:
+                if str(error) != away:
+                    away = str(error)
+                    log.warning("%s; %d results are kept until they can be written", away, len(self._results))
                 await asyncio.sleep(min(1.0, patience))
 
     async def flush(self, link: Link, patience: float) -> None:
-        """Write everything that has arrived; StoreUnavailable leaves what is not written in place."""
+        """Write everything that has arrived; an error (StoreUnavailable, psycopg's) leaves what is not written."""
         while self._results:
             batch = self._results[:BATCH]
             async with within(patience):
@@ -162,6 +166,8 @@ class Running:
         try:
             written = await claims.finish(link, [result.record for result in batch])
         except psycopg.Error as error:
+            if is_passing(error):
+                raise
             if len(batch) > 1:
                 await self._finish(link, batch[: len(batch) // 2])
                 await self._finish(link, batch[len(batch) // 2 :])
@@ -173,6 +179,15 @@ class Running:
         for result in batch:
             if result.token not in written:
                 log.warning("%s: result dropped: another runner has taken it over", result.record["name"])
+
+    def _honest(self, run: Run, outcome: Outcome, say: bool) -> Finished | Returned:
+        """The result; an outcome that makes none is a failed one, and never costs what came with it."""
+        try:
+            return self._result(run, outcome, say)
+        except Exception as error:
+            log.error("%s: its outcome makes no row", run.claim.name, exc_info=error)
+            what, now = f"its outcome could not be recorded: {type(error).__name__}", time.monotonic()
+            return self._result(run, Outcome(False, now, now, what), say)
 
     def _result(self, run: Run, outcome: Outcome, say: bool) -> Finished | Returned:
         claim, now = run.claim, self.clock.now()

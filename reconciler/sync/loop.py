@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from reconciler.sync.notices import Notices
 from reconciler.sync.reconcile import Pass, Request, reconcile, record_failure
 from reconciler.sync.watching import changes
 
+log = logging.getLogger("reconciler.loop")
 FIRST_RETRY: Final = timedelta(milliseconds=500)
 MANY: Final = 1000
 # Passes of several services drift apart, so that they do not always meet at the lock.
@@ -156,7 +158,12 @@ def _watch_code(tasks: asyncio.TaskGroup, loop: Loop, sources: list[_Source]) ->
                 await source.reader.restart()
                 source.is_wanted.set()
             if loop.on_code_change:
-                await loop.on_code_change()
+                try:
+                    await loop.on_code_change()
+                except ReconcilerError as error:
+                    log.error("%s; what starts goes on with the code of before", error)
+                except Exception as error:
+                    log.error("task modules were saved and could not be taken over", exc_info=error)
             _end_if_cancelled()
 
     for path in code_paths(loop.settings):

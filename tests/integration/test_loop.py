@@ -15,6 +15,7 @@ import pytest
 
 from reconciler.db import configs, syncs
 from reconciler.db.link import Link
+from reconciler.errors import StoreUnavailable
 from reconciler.scheduler import SchedulerService
 from reconciler.settings import Settings, SourceSettings
 from reconciler.sync.loop import Loop, code_paths, sync_loop
@@ -32,9 +33,12 @@ class Running:
         self.project, self.link, self.scheduler = project, link, scheduler
         self.passes: list[Pass] = []
         self.reloads = 0
+        self.trouble: Exception | None = None
 
     async def reloaded(self) -> None:
         self.reloads += 1
+        if self.trouble:
+            raise self.trouble
 
     async def until(self, condition: Callable[[], bool | Awaitable[bool]]) -> None:
         async with asyncio.timeout(DEADLINE):
@@ -186,6 +190,21 @@ async def test_a_burst_of_files_is_a_few_passes_and_none_is_missed(project: Path
             write(project, name)
         await loop.until(lambda: loop.has("first", *names))
         assert len(loop.passes) - before < 50
+
+
+@pytest.mark.parametrize("trouble", [StoreUnavailable("postgresql: away"), ValueError("a bug")])
+async def test_new_task_code_that_cannot_be_taken_over_ends_no_loop(
+    project: Path, running: Any, trouble: Exception
+) -> None:
+    write(project, "nightly")
+    async with running(watch=True) as loop:
+        await loop.until(lambda: loop.has("nightly"))
+        loop.trouble = trouble
+        code = project / "tasks" / "__init__.py"
+        code.write_text(code.read_text() + "\n# saved\n")
+        await loop.until(lambda: loop.reloads > 0)
+        write(project, "second")
+        await loop.until(lambda: loop.has("nightly", "second"))
 
 
 async def test_new_task_code_is_told_of_and_specs_are_held_against_it(project: Path, running: Any) -> None:
