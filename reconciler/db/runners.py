@@ -70,6 +70,8 @@ REMOVE = """
 delete from runners where id = %(id)s and not exists (select from task_claims where runner_id = %(id)s)
 """
 
+PLACE = "select host || ':' || pid from runners where id = %(id)s"
+
 LISTING = """
 select id, host, pid, queues, tasks, started_at, beat, lease from runners order by started_at, id
 """
@@ -142,6 +144,12 @@ async def leave(link: Link, runner_id: UUID) -> None:
 async def remove(link: Link, runner_id: UUID) -> None:
     """Forget a runner that owns nothing any more."""
     await link.run(REMOVE, {"id": runner_id})
+
+
+async def place(link: Link, runner_id: UUID) -> str:
+    """Where a runner runs, as executions name it: `host:pid`, or its id where it is not registered any more."""
+    rows = await link.run(PLACE, {"id": runner_id})
+    return str(rows[0][0]) if rows else str(runner_id)
 
 
 async def listing(link: Link) -> list[RunnerRow]:

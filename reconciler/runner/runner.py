@@ -241,12 +241,13 @@ class Runner:
             await runners.remove(self._beat_link, dead)
             return
         specs = await load_specs(self._beat_link, [(claim.name, claim.digest) for claim in left])
+        place = await runners.place(self._beat_link, dead)
         fresh = [claim for claim in left if claim.token not in held]
         if fresh:
-            log.warning("runner %s is dead; %d occurrences of it are handed back", str(dead)[:8], len(fresh))
+            log.warning("runner %s is dead; %d occurrences of it are handed back", place, len(fresh))
         for claim in fresh:
             if spec := specs.get((claim.name, claim.digest)):
-                self.running.lose(Run(claim, spec, is_async=True), DIED)
+                self.running.lose(Run(claim, spec, is_async=True), DIED, place)
 
     def _cancel(self, calls: AbstractSet[str], why: str) -> None:
         """Stop these runs; each is told once, for a second time would only give it more time."""

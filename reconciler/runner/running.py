@@ -122,11 +122,11 @@ class Running:
         self._arrived.set()
         self._stir.set()
 
-    def lose(self, run: Run, why: str) -> None:
-        """Count a run that somebody else's death cut short as a failed attempt."""
+    def lose(self, run: Run, why: str, runner: str) -> None:
+        """Count a run that the death of another runner cut short as a failed attempt of that runner's."""
         now = time.monotonic()
         started = self.clock.monotonic(run.claim.started_at) if run.claim.started_at else now
-        self._results.append(self._result(run, Outcome(False, started, now, why), True))
+        self._results.append(self._result(run, Outcome(False, started, now, why), True, runner))
         self._arrived.set()
 
     async def write_out(self, link: Link, patience: float) -> None:
@@ -189,8 +189,9 @@ class Running:
             what, now = f"its outcome could not be recorded: {type(error).__name__}", time.monotonic()
             return self._result(run, Outcome(False, now, now, what), say)
 
-    def _result(self, run: Run, outcome: Outcome, say: bool) -> Finished | Returned:
-        claim, now = run.claim, self.clock.now()
+    def _result(self, run: Run, outcome: Outcome, say: bool, runner: str | None = None) -> Finished | Returned:
+        """What becomes of an outcome; `runner` is who ran it, if it was not this one."""
+        claim, now, runner = run.claim, self.clock.now(), runner or self.runner
         if not outcome.is_started:
             return Returned(claim.name, claim.scheduled_for, claim.token, now, claim.attempts)
         again = None
@@ -199,7 +200,7 @@ class Running:
         if say:
             _say(run, outcome, again)
         if again is not None:
-            attempts = [*claim.attempts, self._attempt(run, outcome)]
+            attempts = [*claim.attempts, self._attempt(run, outcome, runner)]
             return Returned(claim.name, claim.scheduled_for, claim.token, again, attempts)
         record = create_execution_record(
             run.call(),
@@ -208,19 +209,23 @@ class Running:
             digest=claim.digest,
             attempts=claim.attempts,
             replays=claim.replays,
-            runner=self.runner,
+            runner=runner,
             token=claim.token,
         )
         return Finished(claim.token, {**record, "scheduled_for": claim.scheduled_for})
 
-    def _attempt(self, run: Run, outcome: Outcome) -> dict[str, Any]:
+    def _attempt(self, run: Run, outcome: Outcome, runner: str) -> dict[str, Any]:
         return {
             "attempt": run.attempt,
-            "started_at": self.clock.at(outcome.started_at).isoformat(),
-            "finished_at": self.clock.at(outcome.finished_at).isoformat(),
+            "started_at": _utc(self.clock.at(outcome.started_at)),
+            "finished_at": _utc(self.clock.at(outcome.finished_at)),
             "error": outcome.error,
-            "runner": self.runner,
+            "runner": runner,
         }
+
+
+def _utc(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _say(run: Run, outcome: Outcome, again: datetime | None) -> None:

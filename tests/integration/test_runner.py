@@ -344,6 +344,8 @@ async def test_a_dead_runners_work_is_taken_over_as_failed_attempts(house: House
     assert again[1] is True
     assert [attempt["error"] for attempt in again[6]] == ["the runner died"]
     assert (never[1], never[2]) == (False, "the runner died")
+    assert again[6][0]["runner"] == "gone:1"
+    assert await house.link.run("select runner from task_executions where name = 'never'") == [("gone:1",)]
 
 
 async def _only(house: House, dead: Any) -> bool:
