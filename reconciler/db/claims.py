@@ -7,7 +7,6 @@ that names a token which is no longer there changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,8 +14,24 @@ from uuid import UUID
 from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
 
+from reconciler.db.claimrows import Claim, Move, Returned, Wanted, as_rows, plain
 from reconciler.db.link import Link, Transaction
 from reconciler.occurrences import Skip
+
+__all__ = [
+    "Claim",
+    "Move",
+    "Returned",
+    "Wanted",
+    "decide",
+    "finish",
+    "hand_back",
+    "of_runner",
+    "owned",
+    "pick_up",
+    "record_skips",
+    "trigger",
+]
 
 # `not in` a CTE is hashed, where a join or `not exists` would be a nested loop by the planner's guess of its size.
 # The overlap rule is the unique index on owned exclusive claims; a retry in back-off holds no slot and is looked for
@@ -187,59 +202,6 @@ returning scheduled_for
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A name's cursor, from where the runner saw it to where it decided; with the digest it decided by."""
-
-    name: str
-    digest: str
-    seen: datetime
-    through: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """An occurrence that a runner wants to own."""
-
-    name: str
-    scheduled_for: datetime
-    token: UUID
-    queue: str
-    priority: int
-    trigger: str
-    exclusive: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """An occurrence that is owned: `attempts` is what earlier tries said, `params` what a trigger adds to the spec."""
-
-    name: str
-    scheduled_for: datetime
-    token: UUID
-    queue: str
-    priority: int
-    attempts: list[dict[str, Any]]
-    params: dict[str, Any] | None
-    trigger: str
-    replays: datetime | None
-    digest: str
-    exclusive: bool
-    started_at: datetime | None
-    revision: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """A claim to give back unowned: not to start before `not_before`, with what its attempts said so far."""
-
-    name: str
-    scheduled_for: datetime
-    token: UUID
-    not_before: datetime
-    attempts: list[dict[str, Any]]
-
-
 async def decide(
     link: Link, runner_id: UUID, moves: Sequence[Move], fires: Sequence[Wanted], skips: Sequence[Skip]
 ) -> tuple[set[str], set[UUID]]:
@@ -247,14 +209,14 @@ async def decide(
 
     Whoever moved a cursor has decided. A fire of a moved name that is not won was skipped, and the skip is recorded.
     """
-    params = {"runner": runner_id, "moves": _rows(moves), "fires": _rows(fires), "skips": _rows(skips)}
+    params = {"runner": runner_id, "moves": as_rows(moves), "fires": as_rows(fires), "skips": as_rows(skips)}
     rows = await link.run(DECIDE, params)
     return {name for name, _ in rows}, {token for _, token in rows if token is not None}
 
 
 async def record_skips(tx: Transaction, skips: Sequence[Skip]) -> None:
     """Write what was decided against outside of a runner, as by an edit."""
-    await tx.run(RECORD_SKIPS, {"skips": _rows(skips)})
+    await tx.run(RECORD_SKIPS, {"skips": as_rows(skips)})
 
 
 async def pick_up(link: Link, runner_id: UUID, queues: Iterable[str], tasks: Iterable[str], limit: int) -> list[Claim]:
@@ -272,12 +234,12 @@ async def finish(link: Link, records: Sequence[Mapping[str, Any]]) -> set[UUID]:
 
     Safe to repeat after an answer that never came.
     """
-    return {token for (token,) in await link.run(FINISH, {"records": Jsonb([_plain(r) for r in records])})}
+    return {token for (token,) in await link.run(FINISH, {"records": Jsonb([plain(r) for r in records])})}
 
 
 async def hand_back(link: Link, claims: Sequence[Returned]) -> set[UUID]:
     """Give claims back unowned; returns the tokens that were still theirs who called."""
-    return {token for (token,) in await link.run(HAND_BACK, {"claims": _rows(claims)})}
+    return {token for (token,) in await link.run(HAND_BACK, {"claims": as_rows(claims)})}
 
 
 async def owned(link: Link, runner_id: UUID, tokens: Iterable[UUID]) -> set[UUID]:
@@ -297,15 +259,3 @@ async def trigger(
     values = {"name": name, "trigger": trigger, "params": None if params is None else Jsonb(dict(params))}
     rows = await link.run(TRIGGER, values)
     return rows[0][0] if rows else None
-
-
-def _rows(values: Sequence[Any]) -> Jsonb:
-    return Jsonb([_plain({field.name: getattr(value, field.name) for field in fields(value)}) for value in values])
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _text(value) if isinstance(value, datetime | UUID) else value for key, value in values.items()}
-
-
-def _text(value: datetime | UUID) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
