@@ -142,7 +142,6 @@ def _tree(path: Path) -> ast.Module:
 
 MOST_LINES = 300
 MOST_LINES_OF_A_FUNCTION = 60
-# What is longer all the same, and why it reads better whole.
 
 
 def written() -> dict[str, Path]:
