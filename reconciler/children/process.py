@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from reconciler.children.frames import Channel
+from reconciler.children.warden import end_strays
 from reconciler.errors import ReconcilerError
 from reconciler.registry.references import Mask
 
@@ -23,6 +25,10 @@ POLL = 0.05
 STOP_WITHIN = 0.05
 CUT_OFF_AFTER = 0.2
 CUT_OFF = "had broken the line to the runner and was killed"
+# Not `RECONCILER_…`, which are settings: a task may run this program. Each child has its own value.
+MARK = "_RECONCILER_CHILD"
+# A thread of its own: those of the event loop may all be waiting for a name server.
+_ENDING = ThreadPoolExecutor(1, "strays")
 
 
 @dataclass(frozen=True)
@@ -42,18 +48,18 @@ class Setting:
 
 
 class Warden:
-    """The process that kills the children's process groups should this process be gone."""
+    """The process that kills the children, with all that they started, should this process be gone."""
 
     def __init__(self) -> None:
-        self._groups: set[int] = set()
+        self._groups: dict[int, str] = {}
         self._process = self._started()
 
-    def add(self, group: int) -> None:
-        self._groups.add(group)
-        self._tell(f"+{group}\n")
+    def add(self, group: int, mark: str) -> None:
+        self._groups[group] = mark
+        self._tell(f"+{group} {mark}\n")
 
     def remove(self, group: int) -> None:
-        self._groups.discard(group)
+        self._groups.pop(group, None)
         self._tell(f"-{group}\n")
 
     def close(self) -> None:
@@ -77,7 +83,7 @@ class Warden:
         except OSError:  # somebody killed it
             self.close()
             self._process = self._started()
-            self._input.write("".join(f"+{group}\n" for group in self._groups).encode())
+            self._input.write("".join(f"+{group} {mark}\n" for group, mark in self._groups.items()).encode())
 
     @staticmethod
     def _started() -> subprocess.Popen[bytes]:
@@ -111,10 +117,12 @@ class Process:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._warden, self._on_exit = warden, on_exit
-        self._popen, ours = _popen(arguments, setting, fds, stdout, stderr)
+        value = os.urandom(16).hex()
+        self._mark = f"{MARK}={value}"
+        self._popen, ours = _popen(arguments, setting, {**setting.environ, MARK: value}, fds, stdout, stderr)
         self.pid = self._popen.pid
         self.is_running = True
-        warden.add(self.pid)
+        warden.add(self.pid, self._mark)
         self._is_cut_off = False
         self._channel = Channel(self._loop, ours, on_message, self._line_ended)
         self._watch_exit()
@@ -133,7 +141,7 @@ class Process:
         self._channel.send(message)
 
     def kill(self) -> None:
-        """The whole process group, at once; `on_exit` follows."""
+        """The whole process group, at once; what has left it when the child has ended, and `on_exit` follows."""
         if self.is_running:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -183,6 +191,14 @@ class Process:
         self._channel.close()
         self.kill()
         self.is_running = False
+        marks = [self._mark.encode()]
+        try:
+            self._loop.run_in_executor(_ENDING, end_strays, marks).add_done_callback(self._all_ended)
+        except RuntimeError:  # the machine has no thread left for us
+            end_strays(marks)
+            self._all_ended()
+
+    def _all_ended(self, _: asyncio.Future[None] | None = None) -> None:
         code = self._popen.wait()
         self._warden.remove(self.pid)
         self._on_exit(CUT_OFF if self._is_cut_off else how_it_ended(code))
@@ -201,7 +217,12 @@ def how_it_ended(code: int) -> str:
 
 
 def _popen(
-    arguments: Sequence[str | int], setting: Setting, fds: Sequence[int], stdout: int, stderr: int | None
+    arguments: Sequence[str | int],
+    setting: Setting,
+    environ: Mapping[str, str],
+    fds: Sequence[int],
+    stdout: int,
+    stderr: int | None,
 ) -> tuple[subprocess.Popen[bytes], Any]:
     import socket
 
@@ -218,7 +239,7 @@ def _popen(
             stderr=stderr,
             start_new_session=True,
             cwd=setting.directory,
-            env=dict(setting.environ),
+            env=environ,
         )
     except OSError as error:
         ours.close()

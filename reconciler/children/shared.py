@@ -128,8 +128,7 @@ class AsyncChild:
     def stop(self, why: str) -> None:
         """Kill it; all that runs in it has failed with `why`."""
         self.is_stopped = True
-        self._guilty = {number: Verdict(why, why) for number in self._running}
-        self._process.kill()
+        self._kill({number: Verdict(why, why) for number in self._running})
 
     def reclaim(self) -> list[Call]:
         """Take back the calls that a blocked loop has not started; they will never start here."""
@@ -173,8 +172,9 @@ class AsyncChild:
         }
 
     def _kill(self, guilty: dict[int, Verdict]) -> None:
-        self._guilty = guilty
-        self._process.kill()
+        if self._process.is_running:  # else it has ended by itself, and what it started is being ended
+            self._guilty = guilty
+            self._process.kill()
 
     def _take(self, message: list[Any]) -> None:
         kind = message[0]
