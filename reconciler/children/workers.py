@@ -122,7 +122,8 @@ class _Worker:
 
     @property
     def is_idle(self) -> bool:
-        return self.call is None and not self._is_retired and self._process.is_running
+        # One that is being killed may still say that it is done: the next call must not go to it.
+        return self.call is None and not self._is_retired and not self._verdict and self._process.is_running
 
     def give(self, call: Call) -> None:
         self.call, self._since = call, self._loop.time()

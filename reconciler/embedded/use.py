@@ -117,6 +117,8 @@ class Use:
                 "lock": lock.descriptor,
             }
             place = str(Path(reconciler.__file__).parents[1])
+            # A task may start servers that others share: what marks its own processes must not mark them.
+            environment = {name: text for name, text in os.environ.items() if not name.startswith("_RECONCILER_")}
             with (self.server.log.parent / "supervisor.log").open("ab") as log:
                 subprocess.run(
                     [sys.executable, "-I", "-S", "-c", PROGRAM, json.dumps(order), place],
@@ -124,6 +126,7 @@ class Use:
                     stdout=writes,
                     stderr=log,
                     cwd="/",
+                    env=environment,
                     pass_fds=(lock.descriptor,),
                     # Away from this terminal and process group: Ctrl-C is for us, not for the servers.
                     start_new_session=True,

@@ -200,6 +200,19 @@ def test_commands_that_start_at_once_start_one_set(short_directory: Path) -> Non
     assert left_in_run(short_directory) == []
 
 
+def test_servers_that_a_task_starts_do_not_carry_its_mark(
+    short_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may share them by the time that the task's process ends with all that it started."""
+    monkeypatch.setenv("_RECONCILER_CHILD", "of-a-task")
+    servers = EmbeddedServers(short_directory)
+    servers.start()
+    started = [*processes(short_directory), *supervisors(short_directory).values()]
+    marked = [pid for pid in started if b"of-a-task" in Path(f"/proc/{pid}/environ").read_bytes()]
+    servers.stop()
+    assert marked == []
+
+
 def test_a_killed_user_counts_no_longer(directory: Path) -> None:
     with another_user(directory) as user:
         user.kill()
