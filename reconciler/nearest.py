@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+# At two thirds 'bogus' would be like 'logs'.
+CUTOFF = 0.67
+
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word most like `word`, or None where none is like it; capitals do not matter."""
     from difflib import get_close_matches
 
     spellings = {candidate.lower(): candidate for candidate in known}
-    found = get_close_matches(word[:200].lower(), list(spellings), n=1, cutoff=0.6)
+    letters = sorted(word[:200].lower())
+    for spelling, candidate in spellings.items():
+        if sorted(spelling) == letters:
+            return candidate  # as 'rnu' for 'run', too short to be near enough
+    found = get_close_matches(word[:200].lower(), list(spellings), n=1, cutoff=CUTOFF)
     return spellings[found[0]] if found else None
 
 

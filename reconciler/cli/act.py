@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.arguments import Length, actor, complete_name, params_option
+from reconciler.cli.arguments import Length, actor, complete_name, params_option, told_to_quote
 from reconciler.cli.command import command, given
 from reconciler.cli.names import require_known
 from reconciler.cli.output import Format, document, line, note, output_option, utc
@@ -131,7 +131,7 @@ def _check(spec: TaskSpec, params: dict[str, Any]) -> None:
         return
     faults = check_params(TASKS[spec.task], {**spec.params, **params})
     if faults:
-        raise ReconcilerError(f"trigger: {spec.name}: {'; '.join(map(str, faults))}")
+        raise ReconcilerError(f"trigger: {spec.name}: {'; '.join(told_to_quote(fault, params) for fault in faults)}")
 
 
 async def _wake(stores: Stores) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from reconciler.spec.specset import SpecSet
     from reconciler.sync.reconcile import Pass
 
+Report = Literal["text", "json", "yaml"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -60,7 +61,7 @@ def options(function: F) -> F:
                 "-o",
                 "--format",
                 "report",
-                type=click.Choice(["text", "json"]),
+                type=click.Choice(["text", "json", "yaml"]),
                 default="text",
                 help="How to print it.",
             ),
@@ -73,7 +74,7 @@ def options(function: F) -> F:
 @command("plan", example="reconciler plan --detailed-exitcode")
 @options
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 0 for no changes, 1 on error, 2 for changes.")
-def plan(report: str, detailed_exitcode: bool, **wish: Any) -> int:
+def plan(report: Report, detailed_exitcode: bool, **wish: Any) -> int:
     """Show what apply would change, and change nothing."""
     found = _preview(Wish(**wish), "plan")
     if found is None:
@@ -84,7 +85,7 @@ def plan(report: str, detailed_exitcode: bool, **wish: Any) -> int:
 
 @command("diff", example="reconciler diff specs || echo drifted")
 @options
-def diff(report: str, **wish: Any) -> int:
+def diff(report: Report, **wish: Any) -> int:
     """The plan, with exit codes as diff has them: 0 same, 1 differs, 2 error."""
     with _errors_exit_with(2):
         found = _preview(Wish(**wish), "diff")
@@ -97,7 +98,7 @@ def diff(report: str, **wish: Any) -> int:
 @command("apply", example="reconciler apply specs --prune --max-prune 5")
 @options
 @click.option("--dry-run", is_flag=True, help="Show what it would do, refusals too, and do nothing.")
-def apply(report: str, dry_run: bool, **wish: Any) -> int:
+def apply(report: Report, dry_run: bool, **wish: Any) -> int:
     """Make PostgreSQL and Redis say what the specs say.
 
     With a fault in any spec nothing is applied. Exit code 3 when a guard refused something: what could be applied was
@@ -186,24 +187,24 @@ def _apply(specs: SpecSet, settled: Options, wish: Wish) -> Pass:
     return with_stores(act)
 
 
-def _show_plan(plan: Plan, report: str) -> None:
+def _show_plan(plan: Plan, report: Report) -> None:
     from reconciler.plan import text as plantext
 
-    if report == "json":
-        document(plantext.as_json(plan))
+    if report != "text":
+        document(plantext.as_json(plan), report)
     else:
         line(plantext.as_text(plan))
 
 
-def _show_pass(outcome: Pass, report: str) -> None:
+def _show_pass(outcome: Pass, report: Report) -> None:
     from reconciler.plan import text as plantext
 
     plan = outcome.plan
     if plan is None:
         return
-    if report == "json":
+    if report != "text":
         extra = {"sync_id": outcome.sync_id, "aligned": outcome.aligned, "trouble": outcome.trouble}
-        document({**plantext.as_json(plan), **extra})
+        document({**plantext.as_json(plan), **extra}, report)
     else:
         line("\n".join([*plantext.change_lines(plan), _summary(outcome, plan)]))
     for refusal in plan.refusals:
@@ -214,10 +215,12 @@ def _show_pass(outcome: Pass, report: str) -> None:
 
 def _summary(outcome: Pass, plan: Plan) -> str:
     """`applied: 2 created, 1 updated; 97 unchanged`."""
+    from reconciler.plan.text import nothing
+
     past = {"create": "created", "adopt": "adopted", "update": "updated", "delete": "deleted"}
     done = ", ".join(f"{count:,} {past[verb]}" for verb, count in plan.counts().items() if count)
     healed = f"; {outcome.aligned:,} put right in Redis" if outcome.aligned and not plan.changes else ""
-    return f"{'applied: ' + done if done else 'nothing to change'}; {plan.unchanged:,} unchanged{healed}"
+    return f"{'applied: ' + done if done else nothing(plan)}; {plan.unchanged:,} unchanged{healed}"
 
 
 def _code(outcome: Pass) -> int:

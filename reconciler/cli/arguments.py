@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import click
 
 from reconciler.cli.command import Given
 from reconciler.errors import ReconcilerError
+
+if TYPE_CHECKING:
+    from reconciler.registry.params import ParamFault
 
 
 class Length(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
@@ -59,7 +64,7 @@ def aware(moment: datetime, timezone: str = "UTC") -> datetime:
 
 
 class Parameter(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
-    """`key=value`: the value as a spec would read it, `{…}` and `[…]` as JSON."""
+    """`key=value`: the value as a spec would read it, `{…}` and `[…]` as JSON or YAML."""
 
     name = "key=value"
 
@@ -82,7 +87,35 @@ def parameter_value(text: str) -> Any:
     """
     from reconciler.specfiles.yamlscalars import plain
 
-    return json.loads(text) if text.startswith(("{", "[", '"')) else plain(text)
+    if not text.startswith(("{", "[", '"', "'")):
+        return plain(text)
+    try:
+        return json.loads(text)
+    except ValueError:
+        return _in_yaml(text)
+
+
+def _in_yaml(text: str) -> Any:
+    """`[1, a]` or `'3'`: what is written as in a spec, though not as in JSON."""
+    from reconciler.specfiles.yamlgate import load
+
+    kind = {"[": "list", "{": "mapping"}.get(text[0], "quotation")
+    loaded = load(text.encode())
+    if loaded.problems or len(loaded.documents) != 1:
+        raise ValueError(f"{_shortened(text)} is neither a {kind} of JSON nor one of YAML")
+    return loaded.documents[0].value
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def told_to_quote(fault: ParamFault, params: Mapping[str, Any]) -> str:
+    """The fault of a parameter; what a shell would take the quotes off is shown as one has to type it."""
+    name, text = fault.param, str(fault)
+    if name not in params or fault.inside or isinstance(params[name], str):
+        return text
+    return re.sub(r"; quote it: ('.*')$", lambda found: f'; quote it: -p "{name}={found[1]}"', text)
 
 
 def actor() -> str:
@@ -101,8 +134,6 @@ def actor() -> str:
 
 def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names that begin so, read off the spec files without parsing them: quick, and near enough for a shell."""
-    import re
-
     try:
         settings = ctx.find_root().ensure_object(Given).settings
         names: set[str] = set()
@@ -115,6 +146,20 @@ def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -
     except (ReconcilerError, OSError):
         return []
     return sorted(name for name in names if name.startswith(incomplete) and not name.startswith("_"))
+
+
+def complete_name_or_task(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The same, and the functions that the task modules register; none where those cannot be imported."""
+    from reconciler.cli.specs import discover
+
+    try:
+        discover(ctx.find_root().ensure_object(Given).settings)
+    except Exception:
+        return complete_name(ctx, param, incomplete)  # a shell that completes has no use for an error
+    from reconciler.registry import TASKS
+
+    found = {name for name in TASKS if name.startswith(incomplete)}
+    return sorted(found.union(complete_name(ctx, param, incomplete)))
 
 
 params_option = click.option(

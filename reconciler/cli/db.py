@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+from typing import TYPE_CHECKING
 
 import click
 
 from reconciler.cli.command import command, given
 from reconciler.cli.output import Format, document, line, note, output_option
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, Refused
+
+if TYPE_CHECKING:
+    from reconciler.db.link import Link
 
 CONNECT_TIMEOUT = 5.0
 
@@ -50,16 +54,23 @@ def upgrade(revision: str) -> int:
 
 @command("downgrade", example="reconciler db downgrade base")
 @click.argument("revision")
-def downgrade(revision: str) -> int:
-    """Take the schema back to REVISION; `base` drops every table, with all history."""
-    _migrate("downgrade", revision)
+@click.option("--yes", is_flag=True, help="Losing what the dropped tables hold is meant.")
+def downgrade(revision: str, yes: bool) -> int:
+    """Take the schema back to REVISION; `base` drops every table, with all history.
+
+    Exit code 3 while there is something to lose, unless you say --yes.
+    """
+    _migrate("downgrade", revision, may_lose=yes)
     return 0
 
 
 @command("current", example="reconciler db current")
 @output_option
 def current(output: Format) -> int:
-    """Which revision the schema has, and which one this version wants."""
+    """Which revision the schema has, and which one this version wants.
+
+    Exit code 0 whatever it is: `-o json` has `is_current`.
+    """
     from reconciler.db import schema
     from reconciler.embedded import open_stores
 
@@ -70,8 +81,7 @@ def current(output: Format) -> int:
     if output != "table":
         document(answer, output)
         return 0
-    hint = "" if found == wanted else f"; this version wants {wanted}: reconciler db upgrade"
-    line(f"{found or 'no tables yet'}{hint or ' (current)'}")
+    line(schema.difference_of(found) or f"{found} (current)")
     return 0
 
 
@@ -93,6 +103,7 @@ def shell(arguments: tuple[str, ...]) -> int:
     """A psql on the database; what stands after `--` goes to psql."""
     import shutil
 
+    from reconciler.db import schema
     from reconciler.embedded import open_stores
 
     with open_stores(given().settings) as stores:
@@ -100,6 +111,7 @@ def shell(arguments: tuple[str, ...]) -> int:
         psql = shutil.which("psql", path=os.pathsep.join([*places, os.environ.get("PATH", "")]))
         if psql is None:
             raise ReconcilerError("db shell: psql: not found: install the PostgreSQL client")
+        asyncio.run(schema.reach(stores.database_url))
         arguments_, environment = _connection(stores.database_url)
         return _in_terminal([psql, *arguments_, *arguments], {**os.environ, **environment})
 
@@ -127,18 +139,54 @@ def _in_terminal(words: list[str], environment: dict[str, str]) -> int:
         signal.signal(signal.SIGINT, kept)
 
 
-def _migrate(direction: str, revision: str) -> None:
+def _migrate(direction: str, revision: str, *, may_lose: bool = True) -> None:
     from reconciler.db import schema
     from reconciler.embedded import open_stores
 
     with open_stores(given().settings) as stores:
         before = asyncio.run(_revision(stores.database_url))
+        if before is not None and before != revision and not may_lose:
+            asyncio.run(_refuse_loss(stores.database_url, revision))
         getattr(schema, direction)(stores.database_url, revision)
         after = asyncio.run(_revision(stores.database_url))
     if before == after:
         note(f"nothing to do: the database is at {after or 'base'}")
     else:
         note(f"the database is at {after or 'base'}, from {before or 'base'}")
+
+
+# Tables that hold what nothing brings back, and what their rows are called.
+LOSSES = {"task_executions": "result", "task_overrides": "pause", "task_configs": "task", "task_claims": "waiting run"}
+
+
+async def _refuse_loss(address: str, revision: str) -> None:
+    """Refused when a table of ours has a row, naming what would go and the runners that still work with it."""
+    from reconciler.cli.runners import live
+    from reconciler.db.link import Link
+
+    link = Link(address)
+    try:
+        found = [text for table, word in LOSSES.items() if (text := await _counted(link, table, word))]
+        runners = await live(link) if await _exists(link, "runners") else []
+    finally:
+        await link.close()
+    if not found and not runners:
+        return
+    named = ", ".join(f"{row.host}:{row.pid}" for row in runners)
+    first = f"stop the runners first ({named}), then" if named else "if that is meant:"
+    what = f"would lose {', '.join(found)}" if found else "would take the tables from under the runners"
+    raise Refused(f"db downgrade: refused: {what}: {first} reconciler db downgrade {revision} --yes")
+
+
+async def _counted(link: Link, table: str, word: str) -> str:
+    if not await _exists(link, table):
+        return ""
+    ((number,),) = await link.run(f"select count(*) from {table}")
+    return f"{number:,} {word}{'' if number == 1 else 's'}" if number else ""
+
+
+async def _exists(link: Link, table: str) -> bool:
+    return bool((await link.run("select to_regclass(%s::text) is not null", (table,)))[0][0])
 
 
 async def _revision(address: str) -> str | None:

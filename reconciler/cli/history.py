@@ -13,7 +13,7 @@ from reconciler.cli.command import command
 from reconciler.cli.names import require_known
 from reconciler.cli.output import Column, Format, document, line, note, output_option, show, utc
 from reconciler.cli.stores import with_link
-from reconciler.cli.words import exact, first_line, span, when
+from reconciler.cli.words import brief, exact, first_line, span, when
 from reconciler.errors import ReconcilerError
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ LISTED = (
     "name", "scheduled_for", "is_success", "task", "trigger", "started_at", "finished_at", "error", "result",
     "attempts", "replays", "runner", "digest", "revision",
 )  # fmt: skip
+
+
+LONGEST_ERROR = 160
 
 
 @command("history", example="reconciler history nightly-sales --failed --since 7d")
@@ -99,12 +102,17 @@ def result(row: dict[str, Any]) -> str:
 def columns(now: datetime) -> list[Column]:
     return [
         Column("name", lambda row: row["name"], lambda row: "bold"),
-        Column("scheduled for (UTC)", lambda row: exact(row["scheduled_for"]).removesuffix(" UTC")),
+        Column(
+            "scheduled for (UTC)",
+            lambda row: exact(row["scheduled_for"]).removesuffix(" UTC"),
+            short=lambda row: brief(row["scheduled_for"], now),
+            short_title="due (UTC)",
+        ),
         Column("finished", lambda row: when(row["finished_at"], now)),
         Column("result", result, lambda row: "green" if row["is_success"] else "red"),
-        Column("trigger", lambda row: row["trigger"]),
-        Column("attempt", lambda row: str(len(row["attempts"]) + 1)),
-        Column("error", lambda row: first_line(row["error"])),
+        Column("trigger", lambda row: row["trigger"], usual="schedule"),
+        Column("attempt", lambda row: str(len(row["attempts"]) + 1), usual="1"),
+        Column("error", lambda row: first_line(row["error"], LONGEST_ERROR), usual="", gives=True),
     ]
 
 

@@ -1,6 +1,6 @@
 """How an answer looks: a table for a person, JSON or YAML for a program.
 
-Colour and boxes are for a terminal only; through a pipe a table is plain columns that `cut` and `awk` read.
+Colour and shortening are for a terminal only; through a pipe a table is plain columns that `cut` and `awk` read.
 """
 
 from __future__ import annotations
@@ -25,11 +25,19 @@ output_option = click.option(
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table: its title, and the text and rich style of a row's cell."""
+    """One column of a table: its title, and the text and style (`bold`, or a colour) of a row's cell.
+
+    Where the terminal is too narrow: a column that says `usual` in every row goes, `short` is shown for `text`, and at
+    last what `gives` is cut with an ellipsis.
+    """
 
     title: str
     text: Callable[[Any], str]
     style: Callable[[Any], str] = lambda row: ""
+    usual: str | None = None
+    short: Callable[[Any], str] | None = None
+    short_title: str = ""
+    gives: bool = False
 
 
 def show(
@@ -84,8 +92,12 @@ def utc(moment: datetime) -> str:
 
 
 def table(rows: Sequence[Any], columns: Sequence[Column]) -> None:
+    """One line a row; on a terminal never wider than it, unless what may not be cut is."""
     if is_terminal():
-        _rich_table(rows, columns)
+        from reconciler.cli.fitting import fitted
+
+        for text in fitted(rows, columns, columns_of_terminal()):
+            line(text)
         return
     cells = [[column.title for column in columns]]
     cells += [[" ".join(column.text(row).split("\n")) for column in columns] for row in rows]
@@ -95,18 +107,11 @@ def table(rows: Sequence[Any], columns: Sequence[Column]) -> None:
         line("  ".join(padded).rstrip())
 
 
-def _rich_table(rows: Sequence[Any], columns: Sequence[Column]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def columns_of_terminal() -> int:
+    """Its width in cells; `COLUMNS` in the environment says it first."""
+    import shutil
 
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        drawn.add_column(column.title, overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(column.text(row), style=column.style(row)) for column in columns))
-    Console().print(drawn)
+    return shutil.get_terminal_size().columns
 
 
 def width(text: str) -> int:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from threading import Event
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import click
 
-from reconciler.cli.arguments import complete_name, params_option
+from reconciler.cli.arguments import complete_name_or_task, params_option, told_to_quote
 from reconciler.cli.command import command, given, hint
 from reconciler.cli.output import line, note
 from reconciler.cli.specs import discover, read_all
@@ -26,7 +31,7 @@ INTERRUPTED = 130
 
 
 @command("run", example="reconciler run reports.build -p region=eu")
-@click.argument("what", metavar="NAME|TASK", shell_complete=complete_name)
+@click.argument("what", metavar="NAME|TASK", shell_complete=complete_name_or_task)
 @params_option
 def run(what: str, params: tuple[tuple[str, Any], ...]) -> int:
     """Call one function here and now: no store, no record.
@@ -42,9 +47,39 @@ def run(what: str, params: tuple[tuple[str, Any], ...]) -> int:
     for fault in faults:
         note(f"reconciler: {fault}")
     task, call = _call(what, dict(params))
-    _check(task, call)
-    outcome = _execute(task, call)
+    _check(task, call, dict(params))
+    with _interruptible() as interrupted:
+        try:
+            outcome = _execute(task, call)
+        except KeyboardInterrupt:
+            note("✗ interrupted")
+            return INTERRUPTED
+    if interrupted.is_set() and not outcome.is_success:
+        note(f"✗ interrupted after {_took(outcome)}")
+        return INTERRUPTED
     return _tell(outcome)
+
+
+@contextmanager
+def _interruptible() -> Iterator[Event]:
+    """Notes a Ctrl-C, which ends as an outcome like others where the function had the say.
+
+    asyncio leaves a handler that is not Python's own alone; it cancels the function all the same, so it can clean up.
+    """
+    noted = Event()
+
+    def note_it(number: int, frame: FrameType | None) -> None:
+        noted.set()
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield noted  # ignored, as in the background of a script
+        return
+    signal.signal(signal.SIGINT, note_it)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _call(what: str, params: dict[str, Any]) -> tuple[Task, Call]:
@@ -89,11 +124,11 @@ def _meant(what: str) -> tuple[str, str, dict[str, Any], float | None]:
     raise ReconcilerError(f"run: no spec and no task named '{what}'{hint(what, [*names, *TASKS])}")
 
 
-def _check(task: Task, call: Call) -> None:
+def _check(task: Task, call: Call, params: dict[str, Any]) -> None:
     from reconciler.registry import check_params
 
     if faults := check_params(task, call.params):
-        raise ReconcilerError(f"run: {call.task}: {'; '.join(map(str, faults))}")
+        raise ReconcilerError(f"run: {call.task}: {'; '.join(told_to_quote(fault, params) for fault in faults)}")
 
 
 def _execute(task: Task, call: Call) -> Outcome:
@@ -107,10 +142,12 @@ def _execute(task: Task, call: Call) -> Outcome:
         return execute(task, call, record=record)
 
 
-def _tell(outcome: Outcome) -> int:
-    from datetime import timedelta
+def _took(outcome: Outcome) -> str:
+    return span(timedelta(seconds=outcome.finished_at - outcome.started_at))
 
-    took = span(timedelta(seconds=outcome.finished_at - outcome.started_at))
+
+def _tell(outcome: Outcome) -> int:
+    took = _took(outcome)
     if outcome.is_success:
         if outcome.result is not None:
             line(json.dumps(outcome.result, indent=2, ensure_ascii=False))

@@ -134,7 +134,8 @@ class _Service:
     async def _reload(self) -> None:
         if self.runner:
             await self.runner.reload()
-            log.info("task modules were saved: what starts from now on uses the new code")
+            but = ", except for what is broken" if self.runner.children.faults else ""
+            log.info("task modules were saved: what starts from now on uses the new code%s", but)
 
     def _seen(self, source: SourceSettings, outcome: Pass) -> None:
         self.passed.set()

@@ -11,17 +11,27 @@ import click
 from reconciler.cli.arguments import complete_name
 from reconciler.cli.command import command, given
 from reconciler.cli.names import require_known
-from reconciler.cli.output import Column, Format, document, line, output_option, show, table
+from reconciler.cli.output import (
+    Column,
+    Format,
+    columns_of_terminal,
+    document,
+    is_terminal,
+    line,
+    note,
+    output_option,
+    show,
+    table,
+)
 from reconciler.cli.standing import (
     Standing,
     as_json,
     last_words,
     next_words,
     now_words,
-    pause_words,
     standing,
 )
-from reconciler.cli.stores import with_link
+from reconciler.cli.stores import redis_answers, with_stores
 from reconciler.cli.words import exact, first_line, when
 
 if TYPE_CHECKING:
@@ -29,6 +39,7 @@ if TYPE_CHECKING:
     from reconciler.db.link import Link
     from reconciler.db.runners import RunnerRow
     from reconciler.db.syncs import Sync
+    from reconciler.embedded import Stores
 
 RECENT = 5
 
@@ -42,6 +53,7 @@ class Picture:
     syncs: list[Sync]
     runners: list[RunnerRow]
     recent: list[TaskExecution]
+    has_redis: bool
 
 
 @command("status", example="reconciler status nightly-sales")
@@ -52,10 +64,12 @@ def status(name: str | None, output: Format) -> int:
 
     With NAME everything about that one.
     """
-    picture = with_link(lambda link: _look(link, name))
+    picture = with_stores(lambda link, stores: _look(link, stores, name))
     if output != "table":
         _as_document(picture, name, output)
     elif name:
+        for text in _redis_words(picture):
+            note(text)
         _detail(picture)
     else:
         for text in _headlines(picture):
@@ -67,7 +81,7 @@ def status(name: str | None, output: Format) -> int:
 _EMPTY = "no tasks yet: write specs and run reconciler apply, or reconciler serve"
 
 
-async def _look(link: Link, name: str | None) -> Picture:
+async def _look(link: Link, stores: Stores, name: str | None) -> Picture:
     from reconciler.cli.runners import live
     from reconciler.db import executions, syncs
     from reconciler.db.overview import overview
@@ -80,7 +94,10 @@ async def _look(link: Link, name: str | None) -> Picture:
     sources = dict.fromkeys([*(source.name for source in given().settings.sources)])
     latest = [sync for source in sources if (sync := await syncs.latest(link, source))]
     recent = await executions.history(link, name=name, limit=RECENT) if name else []
-    return Picture(now, [standing(row, now) for row in found], latest, await live(link), recent)
+    runners = await live(link)
+    # Where nothing is due to fire, nobody misses it.
+    has_redis = redis_answers(stores.redis_url) if found or runners else True
+    return Picture(now, [standing(row, now) for row in found], latest, runners, recent, has_redis)
 
 
 def _headlines(picture: Picture) -> list[str]:
@@ -88,7 +105,12 @@ def _headlines(picture: Picture) -> list[str]:
     lines = [_sync_words(sync, picture.now, several=len(picture.syncs) > 1) for sync in picture.syncs]
     lines = lines or ["specs: nothing was applied yet"]
     names = ", ".join(f"{runner.host}:{runner.pid}" for runner in picture.runners)
-    return [*lines, f"runners: {names}" if names else "runners: none, so nothing fires: reconciler serve", ""]
+    lines.append(f"runners: {names}" if names else "runners: none, so nothing fires: reconciler serve")
+    return [*lines, *_redis_words(picture), ""]
+
+
+def _redis_words(picture: Picture) -> list[str]:
+    return [] if picture.has_redis else ["redis: does not answer: nothing fires until it does"]
 
 
 def _sync_words(sync: Sync, now: datetime, *, several: bool) -> str:
@@ -107,16 +129,22 @@ def _sync_words(sync: Sync, now: datetime, *, several: bool) -> str:
 def _columns(picture: Picture) -> list[Column]:
     now, has_runner = picture.now, bool(picture.runners)
 
+    def holds(row: Any) -> str:
+        return now_words(row["row"], now, has_runner=has_runner)
+
+    def soon(row: Any) -> str:
+        return when(moment, now) if (moment := row["row"].next_run) else "-"
+
     def last_style(row: Any) -> str:
         last = row["row"].found.last
         return "" if last is None else "green" if last.is_success else "red"
 
     return [
         Column("name", lambda row: row["row"].name, lambda row: "bold"),
-        Column("schedule", lambda row: row["row"].schedule),
-        Column("next run", lambda row: next_words(row["row"], now)),
-        Column("last result", lambda row: last_words(row["row"], now), last_style),
-        Column("now", lambda row: now_words(row["row"], now, has_runner=has_runner), lambda row: "yellow"),
+        Column("schedule", lambda row: row["row"].schedule, gives=True),
+        Column("next run", lambda row: next_words(row["row"], now), short=soon),
+        Column("last result", lambda row: last_words(row["row"], now), last_style, gives=True),
+        Column("now", holds, lambda row: "yellow", usual="-", gives=True),
     ]
 
 
@@ -131,6 +159,7 @@ def _as_document(picture: Picture, name: str | None, output: Format) -> None:
     ]
     syncs = [{key: value for key, value in asdict(sync).items() if key != "plan"} for sync in picture.syncs]
     answer: dict[str, Any] = {"now": picture.now, "syncs": syncs, "runners": runners}
+    answer["redis_answers"] = picture.has_redis
     answer["tasks"] = [as_json(row) for row in picture.rows]
     if name:
         answer["recent"] = [listed(row) for row in picture.recent]
@@ -153,24 +182,42 @@ def _detail(picture: Picture) -> None:
         "next run": next_words(row, now),
         "last result": last_words(row, now),
         "now": now_words(row, now, has_runner=bool(picture.runners)),
-        "paused": pause_words(row, now) if row.found.pause else None,
         "params": spec.get("params"),
         "labels": spec.get("labels"),
         "spec": f"{config.path} at {config.revision or 'no revision'} (source {config.source})",
         "changed": f"{when(config.updated_at, now)} · {exact(config.updated_at, row.timezone)}",
     }
     for key, value in facts.items():
-        if value:
-            line(f"{key:<12} {_text(value)}")
+        for text in fact_lines(key, value) if value else ():
+            line(text)
     if picture.recent:
         line()
-        table([listed(run) for run in picture.recent], columns(now))
+        table([listed(run) for run in picture.recent], columns(now)[1:])
 
 
-def _text(value: Any) -> str:
+LABEL = 13
+
+
+def fact_lines(key: str, value: Any) -> list[str]:
+    """`task         reports.build`; a mapping has a line a key, and long text goes on indented."""
     import json
 
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict):
+        texts = [f"{name}: {json.dumps(part, ensure_ascii=False)}" for name, part in value.items()]
+    else:
+        texts = [str(value)]
+    lines = [part for text in texts for part in _wrapped(text)]
+    return [f"{'' if number else key:<{LABEL}}{text}" for number, text in enumerate(lines)]
+
+
+def _wrapped(text: str) -> list[str]:
+    """Broken between words for a terminal; whole for a pipe."""
+    import textwrap
+
+    if not is_terminal():
+        return [" ".join(text.splitlines())]
+    room = max(20, columns_of_terminal() - LABEL)
+    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False, subsequent_indent="  ")
 
 
 COMMANDS = {"status": status}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reconciler.scheduler import RedisServiceManager
 
 T = TypeVar("T")
+REDIS_PATIENCE = 0.5
 
 
 def with_link(act: Callable[[Link], Awaitable[T]]) -> T:
@@ -54,3 +55,21 @@ def redis_of(stores: Stores) -> RedisServiceManager:
     from reconciler.scheduler import RedisServiceManager
 
     return RedisServiceManager(stores.redis_url, given().settings.redis_prefix)
+
+
+def redis_answers(address: str) -> bool:
+    """Whether anything listens there; False after half a second. What it is, and what it says, is not asked."""
+    import socket
+    from urllib.parse import unquote, urlsplit
+
+    parts = urlsplit(address)
+    try:
+        if parts.scheme == "unix":
+            with socket.socket(socket.AF_UNIX) as bare:
+                bare.settimeout(REDIS_PATIENCE)
+                bare.connect(unquote(parts.path))
+        else:
+            socket.create_connection((parts.hostname or "localhost", parts.port or 6379), REDIS_PATIENCE).close()
+    except (OSError, ValueError):
+        return False
+    return True

@@ -33,12 +33,12 @@ def syncs(limit: int, output: Format) -> int:
     now = datetime.now(UTC)
     columns = [
         Column("when", lambda row: when(row["finished_at"], now)),
-        Column("source", lambda row: row["source"]),
+        Column("source", lambda row: row["source"], usual="default"),
         Column("revision", lambda row: revision(row["revision"])),
         Column("result", counts, lambda row: "green" if row["is_success"] else "red"),
-        Column("by", lambda row: row["actor"]),
-        Column("subject", lambda row: first_line(row["subject"], 50)),
-        Column("error", lambda row: first_line(row["error"])),
+        Column("by", lambda row: row["actor"], gives=True),
+        Column("subject", lambda row: first_line(row["subject"], 50), usual="", gives=True),
+        Column("error", lambda row: first_line(row["error"]), usual="", gives=True),
     ]
     show(output, "syncs", rows, columns, empty="nothing was applied yet: reconciler apply")
     return 0

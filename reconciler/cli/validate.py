@@ -16,7 +16,7 @@ from reconciler.cli.specs import choose_source, discover, read
 if TYPE_CHECKING:
     from reconciler.spec.specset import SpecSet
 
-Report = Literal["text", "json", "github", "junit", "sarif"]
+Report = Literal["text", "json", "yaml", "github", "junit", "sarif"]
 
 
 @command("validate", example="reconciler validate specs --format github")
@@ -25,7 +25,7 @@ Report = Literal["text", "json", "github", "junit", "sarif"]
     "-o",
     "--format",
     "report",
-    type=click.Choice(["text", "json", "github", "junit", "sarif"]),
+    type=click.Choice(["text", "json", "yaml", "github", "junit", "sarif"]),
     default="text",
     help="How to report faults.",
 )
@@ -71,8 +71,8 @@ def _print(report: Report, specs: SpecSet, module_faults: Sequence[str]) -> None
         return
     from reconciler.cli import reports
 
-    if report == "json":
-        document(reports.as_json(specs, module_faults))
+    if report in ("json", "yaml"):
+        document(reports.as_json(specs, module_faults), "yaml" if report == "yaml" else "json")
     elif report == "sarif":
         import json
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 
 def span(length: timedelta) -> str:
-    """`350 ms`, `65 s`, `3 min`, `2 h 5 min`, `4 d 2 h`: as fine as the length makes interesting."""
+    """`<1 ms`, `350 ms`, `65 s`, `3 min`, `2 h 5 min`, `4 d 2 h`: as fine as the length makes interesting."""
     seconds = length.total_seconds()
     if seconds < 1:
-        return f"{max(0, round(seconds * 1000))} ms"
+        return f"{round(seconds * 1000)} ms" if seconds >= 0.0005 else "<1 ms"
     seconds = round(seconds)
     if seconds < 120:
         return f"{seconds} s"
@@ -37,6 +37,13 @@ def exact(moment: datetime, timezone: str = "UTC") -> str:
         text += f".{local.microsecond // 1000:03d}"
     is_twice = local.utcoffset() != local.replace(fold=1 - local.fold).utcoffset()
     return f"{text}{local.strftime('%z') if is_twice else ''} {timezone}"
+
+
+def brief(moment: datetime, now: datetime) -> str:
+    """`03:00:00` in UTC where that is on the day of `now`, else `2026-01-02 03:00:00`."""
+    text = exact(moment).removesuffix(" UTC")
+    day = f"{now.astimezone(UTC):%Y-%m-%d} "
+    return text.removeprefix(day)
 
 
 def first_line(text: str | None, longest: int = 80) -> str:

@@ -5,6 +5,7 @@ To look needs neither Alembic nor SQLAlchemy: both are imported where something 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 MIGRATION_LOCK = 0x5EC0_0001_5C4E_3A00
 CONNECT_TIMEOUT = 3.0
+REACHED_WITHIN = 4.0
 
 
 @cache
@@ -61,16 +63,22 @@ async def current_revision(link: Link) -> str | None:
 
 async def require_current(link: Link) -> None:
     """Nothing when program and database fit; else ReconcilerError with the command that makes them fit."""
-    current, head = await current_revision(link), head_revision()
+    if difference := difference_of(await current_revision(link)):
+        raise ReconcilerError(f"postgresql: {link.place}: {difference}")
+
+
+def difference_of(current: str | None) -> str | None:
+    """How a database at `current` differs from what this program needs, and what mends it; None where it fits."""
+    head = head_revision()
     if current == head:
-        return
+        return None
     if current is None:
         what = "the database is empty"
     elif current in revisions():
         what = f"the database is at revision {current} and this version needs {head}"
     else:
-        raise ReconcilerError(_too_new(link.place, current))
-    raise ReconcilerError(f"postgresql: {link.place}: {what}: run 'reconciler db upgrade'")
+        return _too_new(current)
+    return f"{what}: run 'reconciler db upgrade'"
 
 
 def upgrade(url: str, target: str = "head") -> list[str]:
@@ -84,6 +92,17 @@ def upgrade(url: str, target: str = "head") -> list[str]:
 def downgrade(url: str, target: str) -> list[str]:
     """Take the database back to `target` (`base`: no table of ours); returns what was undone, newest first."""
     return _migrate(url, "downgrade", target)
+
+
+async def reach(url: str) -> None:
+    """StoreUnavailable, soon and in one line, where a psql would wait for minutes or say it in several."""
+    options = connection_options(url, REACHED_WITHIN)
+    try:
+        async with asyncio.timeout(REACHED_WITHIN):
+            await (await psycopg.AsyncConnection.connect(**options.arguments)).close()
+    except (psycopg.Error, OSError) as error:  # a TimeoutError is an OSError
+        why = f"no answer within {REACHED_WITHIN:g} s" if isinstance(error, TimeoutError) else reason(error, options)
+        raise StoreUnavailable(f"postgresql: {redacted(url)}: cannot connect: {why}: check database_url") from error
 
 
 @contextmanager
@@ -144,12 +163,12 @@ def _config(connection: Connection, note: Any) -> Config:
 def _unknown(url: str, target: str, error: str) -> str:
     named = re.search(r"identified by '([^']+)'", error)
     if named and named.group(1) != target:
-        return _too_new(redacted(url), named.group(1))
+        return f"postgresql: {redacted(url)}: {_too_new(named.group(1))}"
     if named:
         return f"revision: no revision {target!r}: this version knows {', '.join(revisions())}"
     return f"postgresql: {redacted(url)}: cannot migrate: {error}: see 'reconciler db current'"
 
 
-def _too_new(place: str, current: str) -> str:
+def _too_new(current: str) -> str:
     what = f"the database is at revision {current}, newer than this version knows ({head_revision()})"
-    return f"postgresql: {place}: {what}: install a newer reconciler"
+    return f"{what}: install a newer reconciler"

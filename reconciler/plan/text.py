@@ -71,11 +71,16 @@ def printable(text: str) -> str:
 def summary(plan: Plan) -> str:
     """`1 to create, 2 to update; 9,997 unchanged`."""
     changes = ", ".join(f"{count:,} to {verb}" for verb, count in plan.counts().items() if count)
-    return f"{changes or 'nothing to change'}; {plan.unchanged:,} unchanged"
+    return f"{changes or nothing(plan)}; {plan.unchanged:,} unchanged"
+
+
+def nothing(plan: Plan) -> str:
+    """How it is said that there is no change: what was refused would have been one."""
+    return "nothing else to change" if plan.refusals else "nothing to change"
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
-    """What `-o json` prints; a field that one side lacks has no `before`, or no `after`."""
+    """What `-o json` and `-o yaml` print; a field that one side lacks has no `before`, or no `after`."""
     return {
         "format_version": FORMAT_VERSION,
         "has_changes": plan.has_changes,

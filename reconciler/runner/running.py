@@ -230,7 +230,7 @@ def _utc(moment: datetime) -> str:
 
 def _say(run: Run, outcome: Outcome, again: datetime | None) -> None:
     seconds = outcome.finished_at - outcome.started_at
-    took = f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    took = "<1 ms" if seconds < 0.0005 else f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
     if outcome.is_success:
         log.info("%s: succeeded in %s", run.claim.name, took)
         return

@@ -122,16 +122,25 @@ def _entry(known: Known, began: int) -> list[Any]:
     is_settled = known.is_settled and began - known.stamp[4] > COARSE_TICK_NS
     named = [[one.name, one.begins, one.line, one.column, one.spec.digest] for one in known.held.named if one.spec]
     warnings = [[one.path, one.line, one.column, one.field, one.what] for one in known.held.warnings]
-    return [known.stamp, is_settled, known.digest, known.defaults, known.calendars, named, warnings]
+    return [
+        known.stamp,
+        is_settled,
+        known.digest,
+        known.defaults,
+        known.calendars,
+        named,
+        warnings,
+        sorted(known.held.environments),
+    ]
 
 
 def _known(path: str, entry: list[Any], fetch: Fetch) -> Known:
-    stamp, is_settled, digest, defaults, calendars, rows, warnings = entry
+    stamp, is_settled, digest, defaults, calendars, rows, warnings, environments = entry
     named = []
     for name, begins, line, column, spec_digest in rows:
         located = LocatedSpec(partial(fetch, path, name, spec_digest), path, begins, spec_digest, name)
         named.append(Named(name, begins, line, column, located))
-    held = Held(named, [], [Fault(*warning) for warning in warnings])
+    held = Held(named, [], [Fault(*warning) for warning in warnings], set(environments))
     return Known(tuple(stamp), is_settled is True, digest, held, None, tuple(defaults), dict(calendars))
 
 

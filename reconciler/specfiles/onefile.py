@@ -41,11 +41,12 @@ class Named(NamedTuple):
 
 @dataclass(slots=True)
 class Held:
-    """What one file holds. Documents without a usable name are only in `faults`."""
+    """What one file holds, and the environments that it names. Documents without a usable name are only in `faults`."""
 
     named: list[Named] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
+    environments: set[str] = field(default_factory=set)
 
 
 def specs_in(data: bytes, path: str, shown_path: str, defaults: Sequence[Layer], rules: Rules) -> Held:
@@ -121,6 +122,8 @@ def _add(
         what = f"the file's name, {shown(name)}, cannot be the task's; write a name of a-z, 0-9, '-', '_', '.'"
         held.faults.append(fault_at([own], Flaw(("name",), what)))
         is_sound, name, default_name = False, None, "any"
+    declared = (layer.value.get("environments") for layer in layers)
+    held.environments.update(str(name) for one in declared if isinstance(one, dict) for name in one)
     judged = judge(layers, default_name, rules)
     held.faults += judged.faults
     begins = mark_of(own.spot).line + 1

@@ -84,7 +84,7 @@ class SpecReader:
             is_same = not now.changed and now.known.keys() == self._known.keys() and found.amiss == self._amiss
             self._known, self._amiss = now.known, found.amiss
             if self._last is None or not is_same:
-                self._last = _gathered(now)
+                self._last = _gathered(now, None if is_alone else self.environment)
             return self._last
 
     def _cache(self, root: str, shown_root: str) -> SpecCache | None:
@@ -142,18 +142,29 @@ class _TaskCheck:
         return catalogue_of({name: task.function for name, task in self.tasks.items()})
 
 
-def _gathered(now: Pass) -> SpecSet:
+def _gathered(now: Pass, environment: str | None) -> SpecSet:
     faults = [Fault(now.where(path), 1, 1, "file", what) for path, what in now.found.amiss]
     for known in now.known.values():
         faults += known.held.faults
     specs, doubled = _named_once(now)
-    warnings = (warning for known in now.known.values() for warning in known.held.warnings)
+    warnings = [warning for known in now.known.values() for warning in known.held.warnings]
+    warnings += _undeclared(now, environment)
     return SpecSet(
         tuple(specs),
         _in_order([*faults, *doubled], now.where("")),
         _in_order(warnings, now.where("")),
         len(now.found.files),
     )
+
+
+def _undeclared(now: Pass, environment: str | None) -> Iterator[Fault]:
+    """A line where the specs tell environments apart and none of them knows the chosen one."""
+    from reconciler.nearest import did_you_mean
+
+    declared = {name for known in now.known.values() for name in known.held.environments}
+    if environment is not None and declared and environment not in declared:
+        what = f"no spec declares {shown(environment)}; {did_you_mean(environment, sorted(declared))}"
+        yield Fault(now.where(""), 1, 1, "environment", what)
 
 
 def _named_once(now: Pass) -> tuple[list[LocatedSpec], list[Fault]]:

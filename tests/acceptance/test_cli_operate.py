@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -59,7 +60,14 @@ def test_status_shows_each_task_on_one_line(ran: datetime, run_cli: Cli) -> None
 def test_status_of_one_task_tells_everything_about_it(ran: datetime, run_cli: Cli) -> None:
     done = run_cli("status", "greet")
     assert done.returncode == 0
-    for text in ("greet", "0 2 * * 1-5", '{"name": "ana"}', "greet.yaml", "ValueError: no such region", "✓ in 12 ms"):
+    for text in (
+        "greet",
+        "0 2 * * 1-5",
+        'params       name: "ana"',
+        "greet.yaml",
+        "ValueError: no such region",
+        "✓ in 12 ms",
+    ):
         assert text in done.stdout
     unknown = run_cli("status", "gret")
     assert unknown.returncode == 1
@@ -69,10 +77,10 @@ def test_status_of_one_task_tells_everything_about_it(ran: datetime, run_cli: Cl
 @pytest.mark.parametrize(
     ("line", "unneeded"),
     [
-        (["--help"], {"pydantic", "psycopg", "redis", "sqlalchemy", "rich", "asyncio", "yaml"}),
-        (["validate"], {"psycopg", "redis", "sqlalchemy", "rich"}),
-        (["status"], {"redis", "sqlalchemy", "alembic", "rich", "yaml"}),
-        (["history"], {"redis", "sqlalchemy", "alembic", "rich", "yaml"}),
+        (["--help"], {"pydantic", "psycopg", "redis", "sqlalchemy", "asyncio", "yaml"}),
+        (["validate"], {"psycopg", "redis", "sqlalchemy"}),
+        (["status"], {"redis", "sqlalchemy", "alembic", "yaml"}),
+        (["history"], {"redis", "sqlalchemy", "alembic", "yaml"}),
     ],
 )
 def test_a_command_loads_no_library_that_it_does_not_need(
@@ -156,7 +164,15 @@ def test_a_trigger_with_params_that_the_function_lacks_queues_nothing(
 def test_the_database_goes_down_and_up_again(applied: Path, run_cli: Cli) -> None:
     current = json.loads(run_cli("db", "current", "-o", "json").stdout)
     assert current["is_current"] is True
-    assert run_cli("db", "downgrade", "base").returncode == 0
+    refused = run_cli("db", "downgrade", "base")
+    assert refused.returncode == 3
+    assert "would lose 3 tasks" in refused.stderr
+    assert "reconciler db downgrade base --yes" in refused.stderr
+    assert run_cli("status").returncode == 0
+    assert run_cli("db", "downgrade", "base", "--yes").returncode == 0
+    assert run_cli("db", "downgrade", "base").returncode == 0  # nothing is left to lose
+    empty = run_cli("db", "current")
+    assert (empty.returncode, empty.stdout) == (0, "the database is empty: run 'reconciler db upgrade'\n")
     outdated = run_cli("status")
     assert outdated.returncode == 1
     assert "reconciler db upgrade" in outdated.stderr
@@ -225,3 +241,44 @@ def test_a_shell_completes_commands_and_names(stocked: Path, run_cli: Cli) -> No
 
     assert completed("reconciler pa", 1) == ["pause"]
     assert completed("reconciler pause gr", 2) == ["greet"]
+
+
+def test_a_downgrade_under_a_living_runner_names_it(applied: Path, run_cli: Cli, database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "insert into runners (id, host, pid, queues, tasks)"
+            " values (gen_random_uuid(), 'elsewhere', 7, '[\"default\"]', '{}')"
+        )
+    refused = run_cli("db", "downgrade", "base")
+    assert refused.returncode == 3
+    assert "stop the runners first (elsewhere:7)" in refused.stderr
+
+
+def test_a_database_of_a_newer_version_is_told_alike_by_status_and_db_current(
+    applied: Path, run_cli: Cli, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("update alembic_version set version_num = '9999'")
+    current = run_cli("db", "current").stdout.strip()
+    assert current.endswith("install a newer reconciler")
+    assert current in run_cli("status").stderr
+
+
+def test_status_says_that_redis_is_away_and_goes_on(applied: Path, run_cli: Cli, tmp_path: Path) -> None:
+    away = {"RECONCILER_REDIS_URL": f"unix://{tmp_path}/none.sock"}
+    said = "redis: does not answer: nothing fires until it does"
+    done = run_cli("status", env=away)
+    assert done.returncode == 0
+    assert said in done.stdout.splitlines()[:3]
+    assert said not in run_cli("status").stdout
+    assert json.loads(run_cli("status", "-o", "json", env=away).stdout)["redis_answers"] is False
+
+
+def test_a_shell_on_a_server_that_never_answers_ends_soon_with_one_line(project: Path, run_cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"postgresql://ana@127.0.0.1:{server.getsockname()[1]}/x?connect_timeout=60"
+        done = run_cli("db", "shell", env={"RECONCILER_DATABASE_URL": url})
+    assert done.returncode == 1
+    assert done.stderr.startswith("reconciler: postgresql: ")
+    assert "no answer within 4 s" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -238,3 +240,55 @@ def test_syncs_tell_what_was_applied_and_by_whom(stocked: Path, run_cli: Cli) ->
     assert (row["source"], row["created"], row["is_success"]) == ("default", 3, True)
     assert "@" in row["actor"]
     assert "3 created" in run_cli("syncs").stdout
+
+
+@pytest.mark.parametrize("verb", ["validate", "plan", "apply"])
+def test_an_environment_that_no_spec_declares_is_told_with_the_nearest(verb: str, stocked: Path, run_cli: Cli) -> None:
+    spec = stocked / "specs" / "broken.yaml"
+    spec.write_text(spec.read_text() + "environments: {prod: {description: live}}\n")
+    for _ in range(2):  # the second reads what the first has kept
+        done = run_cli(verb, "--environment", "prdo")
+        assert done.returncode == 0
+        assert "environment: no spec declares 'prdo'; did you mean 'prod'?" in done.stdout + done.stderr
+    right = run_cli(verb, "--environment", "prod")
+    assert "environment:" not in right.stdout + right.stderr
+
+
+def test_a_refused_prune_is_not_called_nothing_to_change(stocked: Path, run_cli: Cli) -> None:
+    run_cli("apply")
+    (stocked / "specs" / "broken.yaml").unlink()
+    assert "nothing else to change; 2 unchanged" in run_cli("plan", "--max-prune", "0").stdout
+    assert "nothing else to change; 2 unchanged" in run_cli("apply", "--max-prune", "0").stdout
+
+
+@pytest.mark.parametrize("verb", ["plan", "diff", "apply"])
+def test_a_plan_in_yaml_is_the_one_in_json(verb: str, stocked: Path, run_cli: Cli) -> None:
+    more = ["--dry-run"] if verb == "apply" else []
+    as_json = json.loads(run_cli(verb, "-o", "json", *more).stdout)
+    assert yaml.safe_load(run_cli(verb, "-o", "yaml", *more).stdout) == as_json
+    assert len(as_json["changes"]) == 3
+
+
+@pytest.mark.parametrize("kind", ["", "async "])
+def test_a_run_that_is_interrupted_says_so_in_one_line(
+    kind: str, project: Path, command_environment: dict[str, str]
+) -> None:
+    wait = "await asyncio.sleep(60)" if kind else "time.sleep(60)"
+    (project / "tasks" / "__init__.py").write_text(
+        "import asyncio, time\nfrom reconciler.registry import task\n\n\n"
+        f"@task\n{kind}def doze() -> None:\n    print('dozing', flush=True)\n    {wait}\n"
+    )
+    words = [sys.executable, "-m", "reconciler", "run", "doze"]
+    with subprocess.Popen(words, cwd=project, env=command_environment, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stderr is not None
+        assert "dozing" in child.stderr.readline()
+        child.send_signal(signal.SIGINT)
+        rest = child.stderr.read()
+    assert child.returncode == 130
+    assert rest.startswith("✗ interrupted")
+    assert len(rest.splitlines()) == 1
+
+
+def test_the_name_of_a_function_is_completed_for_run(stocked: Path, run_cli: Cli) -> None:
+    line = {"_RECONCILER_COMPLETE": "bash_complete", "COMP_WORDS": "reconciler run d", "COMP_CWORD": "2"}
+    assert "plain,doze" in run_cli(env=line).stdout.splitlines()

@@ -8,7 +8,10 @@ from typing import Any
 import click
 import pytest
 
-from reconciler.cli.arguments import Instant, Length, Parameter, aware
+from reconciler.cli.arguments import Instant, Length, Parameter, aware, told_to_quote
+from reconciler.cli.group import COMMANDS
+from reconciler.nearest import nearest
+from reconciler.registry.params import ParamFault
 
 
 @pytest.mark.parametrize(
@@ -23,6 +26,8 @@ from reconciler.cli.arguments import Instant, Length, Parameter, aware
         ("sql=a=b", ("sql", "a=b")),
         ('word="3"', ("word", "3")),
         ("list=[1, 2]", ("list", [1, 2])),
+        ("list=[a, no]", ("list", ["a", "no"])),
+        ("word='3'", ("word", "3")),
         ('dsn={"from_env": "DSN"}', ("dsn", {"from_env": "DSN"})),
     ],
 )
@@ -30,7 +35,7 @@ def test_a_parameter_means_what_a_spec_would_mean(text: str, pair: tuple[str, An
     assert Parameter().convert(text, None, None) == pair
 
 
-@pytest.mark.parametrize("text", ["region", "=eu", "a={", "a=yes", "a=[1,"])
+@pytest.mark.parametrize("text", ["region", "=eu", "a={", "a=yes", "a=[1,", "a=[1,2"])
 def test_a_parameter_that_is_none_is_a_usage_error(text: str) -> None:
     with pytest.raises(click.BadParameter):
         Parameter().convert(text, None, None)
@@ -54,3 +59,19 @@ def test_a_length_without_a_unit_says_how_to_write_it() -> None:
     assert Length().convert("1h30m", None, None) == timedelta(minutes=90)
     with pytest.raises(click.BadParameter, match="examples"):
         Length().convert("90", None, None)
+
+
+def test_a_broken_list_is_told_in_words_of_the_house() -> None:
+    with pytest.raises(click.BadParameter, match=r"\[1,2 is neither a list of JSON nor one of YAML"):
+        Parameter().convert("message=[1,2", None, None)
+
+
+def test_a_number_where_text_is_wanted_is_shown_as_a_shell_has_to_be_told() -> None:
+    fault = ParamFault("message", "3 is not text; quote it: '3'")
+    assert told_to_quote(fault, {"message": 3}) == "message: 3 is not text; quote it: -p \"message='3'\""
+    assert told_to_quote(fault, {}) == str(fault)  # from the spec, where one writes it so
+
+
+@pytest.mark.parametrize(("word", "near"), [("bogus", None), ("rnu", "run"), ("lgos", "logs"), ("hist", "history")])
+def test_only_a_word_that_is_alike_is_suggested(word: str, near: str | None) -> None:
+    assert nearest(word, COMMANDS) == near

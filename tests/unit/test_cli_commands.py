@@ -113,3 +113,19 @@ def test_a_fault_of_ours_is_one_line_too_and_asks_for_a_report(
     assert capsys.readouterr().err.startswith("reconciler: unexpected KeyError: 'x': run it again with --debug")
     assert code_of(["plan", "--debug"]) == 1
     assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("faults", "end"), [([], "new code"), (["tasks/x.py:1: broken"], "except for what is broken")])
+async def test_saved_task_modules_are_in_use_but_for_what_is_broken(
+    faults: list[str], end: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    from types import SimpleNamespace
+
+    from reconciler.cli.service import _Service
+
+    async def reload() -> None: ...
+
+    service = SimpleNamespace(runner=SimpleNamespace(reload=reload, children=SimpleNamespace(faults=faults)))
+    with caplog.at_level("INFO", "reconciler.serve"):
+        await _Service._reload(service)  # type: ignore[arg-type]
+    assert caplog.messages[-1].endswith(end)

