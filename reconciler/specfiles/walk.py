@@ -173,9 +173,10 @@ def content(place: str, limit: int) -> bytes:
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
                 raise Unreadable("is not a file any more; remove it")
-            return b"".join(_parts(descriptor, limit + 1))
+            return b"".join(_parts(descriptor, max(found.st_size + 1, 4096), limit + 1))
         finally:
             os.close(descriptor)
     except FileNotFoundError:
@@ -184,9 +185,10 @@ def content(place: str, limit: int) -> bytes:
         raise Unreadable(reason(error)) from error
 
 
-def _parts(descriptor: int, most: int) -> Iterator[bytes]:
+def _parts(descriptor: int, size: int, most: int) -> Iterator[bytes]:
+    """What is there, in reads of `size`: a buffer much larger than a file costs more than reading it."""
     while most > 0:
-        part = os.read(descriptor, min(most, 65_536))
+        part = os.read(descriptor, min(most, size))
         if not part:
             return
         most -= len(part)
