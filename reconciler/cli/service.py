@@ -75,7 +75,8 @@ class _Service:
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` has it
+            # `nohup` asks to ignore a hang-up. That a shell has `serve &` ignore Ctrl-C is no wish: kill -INT is meant.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, self._signalled)
         work = {asyncio.create_task(part) for part in self._parts()}
         banner = asyncio.create_task(self._tell_where())

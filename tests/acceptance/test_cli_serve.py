@@ -121,6 +121,17 @@ def test_a_saved_file_is_in_force_and_a_broken_one_is_told_and_changes_nothing(
     assert service.stop(signal.SIGTERM) == 0
 
 
+def test_an_interrupt_is_heard_where_a_shell_started_it_in_the_background(start: Start) -> None:
+    """A shell without job control has what it starts with `&` ignore SIGINT; so do the children of who ignores it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        service = start("serve")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    service.says("reconciler history")
+    assert service.stop(signal.SIGINT) == 0
+
+
 def test_new_task_code_is_used_by_the_next_run(start: Start, run_cli: Cli, stocked: Path) -> None:
     service = start("serve", "--watch")
     service.says("tasks     3 in force")
