@@ -83,10 +83,6 @@ class AsyncChild:
         return len(self._running)
 
     @property
-    def is_alive(self) -> bool:
-        return self._process.is_running
-
-    @property
     def is_blocked(self) -> bool:
         return self._stalled >= BLOCKED
 

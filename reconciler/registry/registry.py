@@ -40,10 +40,6 @@ class Task:
     qualname: str = ""
 
     @property
-    def wants_context(self) -> bool:
-        return self.context_parameter is not None
-
-    @property
     def place(self) -> str:
         return f"{self.file}:{self.line}"
 
