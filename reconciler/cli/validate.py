@@ -98,14 +98,14 @@ def as_text(specs: SpecSet, module_faults: Sequence[str]) -> None:
 
 def summary(specs: SpecSet, module_faults: Sequence[str]) -> str:
     """`12 specs in 9 files are good`, or how many faults there are."""
-    files = _count(specs.files, "file")
     if specs.faults or module_faults:
-        places = len({fault.path for fault in specs.faults})
-        parts = [f"{_count(len(specs.faults), 'fault')} in {places} of {files}"] if specs.faults else []
+        # Not "of how many": what is no file, or a link that leads away, is a place with a fault all the same.
+        places = _count(len({fault.path for fault in specs.faults}), "file")
+        parts = [f"{_count(len(specs.faults), 'fault')} in {places}"] if specs.faults else []
         parts += [_count(len(module_faults), "broken task module")] if module_faults else []
         return " and ".join(parts)
     verb = "is" if len(specs.specs) == 1 else "are"
-    return f"{_count(len(specs.specs), 'spec')} in {files} {verb} good"
+    return f"{_count(len(specs.specs), 'spec')} in {_count(specs.files, 'file')} {verb} good"
 
 
 def _count(number: int, word: str) -> str:
