@@ -37,11 +37,11 @@ def trigger(name: str, params: tuple[tuple[str, Any], ...], wait: bool, output: 
     """
 
     async def act(link: Link, stores: Stores) -> tuple[datetime, TaskExecution | None]:
-        from reconciler.db import claims
+        from reconciler.db import byhand
 
         spec = await _spec(link, name)
         _check(spec, dict(params))
-        moment = await claims.trigger(link, name, dict(params) or None)
+        moment = await byhand.trigger(link, name, dict(params) or None)
         if moment is None:
             raise ReconcilerError(
                 f"trigger: {name}: not queued: it was triggered or removed this very moment; try again"

@@ -10,6 +10,11 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+# The columns of a `Claim`, in its order, of `task_claims c`.
+COLUMNS = """c.name, c.scheduled_for, c.task, c.token, c.queue, c.priority, c.attempts, c.params, c.trigger, c.replays,
+          c.digest, c.exclusive, c.started_at,
+          (select g.revision from task_configs g where g.name = c.name) as revision"""
+
 
 @dataclass(frozen=True, slots=True)
 class Move:
@@ -27,6 +32,7 @@ class Wanted:
 
     name: str
     scheduled_for: datetime
+    task: str
     token: UUID
     queue: str
     priority: int
@@ -40,6 +46,7 @@ class Claim:
 
     name: str
     scheduled_for: datetime
+    task: str
     token: UUID
     queue: str
     priority: int

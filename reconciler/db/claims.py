@@ -1,4 +1,4 @@
-"""Occurrences that are decided and not finished: won, waiting, handed back, finished.
+"""Occurrences that are decided and not finished: how they are won, at their instant or out of what waits.
 
 Each public function is one statement and so one transaction. A claim belongs to whoever holds its token: a statement
 that names a token which is no longer there changes nothing.
@@ -6,32 +6,16 @@ that names a token which is no longer there changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from psycopg.errors import UniqueViolation
-from psycopg.types.json import Jsonb
 
-from reconciler.db.claimrows import Claim, Move, Returned, Wanted, as_rows, plain
+from reconciler.db.claimrows import COLUMNS, Claim, Move, Returned, Wanted, as_rows
 from reconciler.db.link import Link, Transaction
 from reconciler.occurrences import Skip
 
-__all__ = [
-    "Claim",
-    "Move",
-    "Returned",
-    "Wanted",
-    "decide",
-    "finish",
-    "hand_back",
-    "of_runner",
-    "owned",
-    "pick_up",
-    "record_skips",
-    "trigger",
-]
+__all__ = ["Claim", "Move", "Returned", "Wanted", "decide", "pick_up", "record_skips"]
 
 # `not in` a CTE is hashed, where a join or `not exists` would be a nested loop by the planner's guess of its size.
 # The overlap rule is the unique index on owned exclusive claims; a retry in back-off holds no slot and is looked for
@@ -56,7 +40,8 @@ with wanted as materialized (
 ), fires as materialized (
     select f.*, m.digest
     from jsonb_to_recordset(%(fires)s) as f(
-        name text, scheduled_for timestamptz, token uuid, queue text, priority int, trigger text, exclusive bool)
+        name text, scheduled_for timestamptz, task text, token uuid, queue text, priority int, trigger text,
+        exclusive bool)
     join moved m on m.name = f.name
 ), busy as (
     select f.name, min(c.scheduled_for) as scheduled_for
@@ -66,10 +51,10 @@ with wanted as materialized (
     where f.exclusive
     group by f.name
 ), claimed as (
-    insert into task_claims (name, scheduled_for, token, runner_id, not_before, queue, priority, trigger, digest,
+    insert into task_claims (name, scheduled_for, task, token, runner_id, not_before, queue, priority, trigger, digest,
                              exclusive, claimed_at, started_at)
-    select f.name, f.scheduled_for, f.token, %(runner)s, f.scheduled_for, f.queue, f.priority, f.trigger, f.digest,
-           f.exclusive, clock_timestamp(), clock_timestamp()
+    select f.name, f.scheduled_for, f.task, f.token, %(runner)s, f.scheduled_for, f.queue, f.priority, f.trigger,
+           f.digest, f.exclusive, clock_timestamp(), clock_timestamp()
     from fires f
     where f.name not in (select name from busy)
       and not exists (
@@ -105,30 +90,24 @@ order by 1, 2
 on conflict do nothing
 """
 
-COLUMNS = """c.name, c.scheduled_for, c.token, c.queue, c.priority, c.attempts, c.params, c.trigger, c.replays,
-          c.digest, c.exclusive, c.started_at,
-          (select g.revision from task_configs g where g.name = c.name) as revision"""
-
 # Waiting work whose time has come and whose task is known here, one of a name at a time where it is exclusive. The
 # name's cursor is locked so that it is not decided at the same moment; the unique index has the last word.
 PICK_UP = f"""
 with ready as (
-    select c.name, c.scheduled_for, c.priority, c.not_before, c.exclusive
+    select c.name, c.scheduled_for, c.priority, c.turn, c.exclusive
     from task_claims c
     join task_cursors k on k.name = c.name
     where c.runner_id is null and c.queue = any(%(queues)s::text[]) and c.not_before <= statement_timestamp()
       and not (c.exclusive and exists (
         select from task_claims r where r.name = c.name and r.exclusive and r.runner_id is not null))
-      and exists (
-        select from task_revisions v
-        where v.name = c.name and v.digest = c.digest and v.spec ->> 'task' = any(%(tasks)s::text[]))
-    order by c.priority desc, c.not_before
+      and c.task = any(%(tasks)s::text[])
+    order by c.priority desc, c.turn
     limit %(limit)s
     for update of c, k skip locked
 ), chosen as (
     select name, scheduled_for from (
         select name, scheduled_for, exclusive,
-               row_number() over (partition by name order by priority desc, not_before, scheduled_for) as place
+               row_number() over (partition by name order by priority desc, turn, scheduled_for) as place
         from ready) as ranked
     where place = 1 or not exclusive
 )
@@ -137,68 +116,6 @@ set runner_id = %(runner)s, token = gen_random_uuid(), claimed_at = clock_timest
 from chosen w
 where c.name = w.name and c.scheduled_for = w.scheduled_for
 returning {COLUMNS}
-"""
-
-# One row a token that this or an earlier, unanswered call has written; a token that is absent was lost to another.
-FINISH = """
-with done as materialized (
-    select * from jsonb_to_recordset(%(records)s) as d(
-        name text, scheduled_for timestamptz, token uuid, task text, started_at timestamptz, finished_at timestamptz,
-        is_success bool, error text, traceback text, result jsonb, log text, attempts jsonb, runner text, revision text)
-), held as (
-    select c.name, c.scheduled_for from task_claims c
-    join done d on d.name = c.name and d.scheduled_for = c.scheduled_for and d.token = c.token
-    order by c.name, c.scheduled_for
-    for update of c
-), gone as (
-    delete from task_claims c using held h
-    where c.name = h.name and c.scheduled_for = h.scheduled_for
-    returning c.name, c.scheduled_for, c.token, c.trigger, c.replays, c.digest
-), written as (
-    insert into task_executions (name, scheduled_for, task, started_at, finished_at, is_success, error, traceback,
-                                 result, log, attempts, trigger, replays, runner, token, digest, revision)
-    select g.name, g.scheduled_for, d.task, d.started_at, d.finished_at, d.is_success, d.error, d.traceback,
-           nullif(d.result, 'null'::jsonb), d.log, d.attempts, g.trigger, g.replays, d.runner, g.token, g.digest,
-           d.revision
-    from gone g join done d on d.token = g.token
-    order by g.name, g.scheduled_for
-    on conflict do nothing
-    returning token
-)
-select token from written
-union all
-select e.token from task_executions e
-join done d on d.name = e.name and d.scheduled_for = e.scheduled_for and d.token = e.token
-"""
-
-# The token goes: whoever ran it until now, and was only counted as dead, writes nothing about it any more.
-HAND_BACK = """
-with back as (
-    select c.name, c.scheduled_for, b.token, b.not_before, b.attempts
-    from jsonb_to_recordset(%(claims)s) as b(
-        name text, scheduled_for timestamptz, token uuid, not_before timestamptz, attempts jsonb)
-    join task_claims c on c.name = b.name and c.scheduled_for = b.scheduled_for and c.token = b.token
-    order by c.name, c.scheduled_for
-    for update of c
-)
-update task_claims c
-set runner_id = null, token = null, started_at = null, not_before = b.not_before, attempts = b.attempts
-from back b
-where c.name = b.name and c.scheduled_for = b.scheduled_for
-returning b.token
-"""
-
-OWNED = "select c.token from task_claims c where c.token = any(%(tokens)s::uuid[]) and c.runner_id = %(runner)s"
-
-OF_RUNNER = f"select {COLUMNS} from task_claims c where c.runner_id = %(runner)s order by c.name, c.scheduled_for"
-
-TRIGGER = """
-insert into task_claims (name, scheduled_for, queue, priority, trigger, digest, exclusive, params)
-select c.name, date_trunc('milliseconds', clock_timestamp()), c.spec ->> 'queue', (c.spec ->> 'priority')::int,
-       %(trigger)s, c.digest, c.spec ->> 'overlap' <> 'allow', %(params)s
-from task_configs c where c.name = %(name)s
-on conflict do nothing
-returning scheduled_for
 """
 
 
@@ -227,35 +144,3 @@ async def pick_up(link: Link, runner_id: UUID, queues: Iterable[str], tasks: Ite
     except UniqueViolation:
         # Another runner decided the same name between this statement's snapshot and its lock; the next try sees it.
         return []
-
-
-async def finish(link: Link, records: Sequence[Mapping[str, Any]]) -> set[UUID]:
-    """Turn owned claims into execution rows; returns the tokens that have theirs, the others were lost.
-
-    Safe to repeat after an answer that never came.
-    """
-    return {token for (token,) in await link.run(FINISH, {"records": Jsonb([plain(r) for r in records])})}
-
-
-async def hand_back(link: Link, claims: Sequence[Returned]) -> set[UUID]:
-    """Give claims back unowned; returns the tokens that were still theirs who called."""
-    return {token for (token,) in await link.run(HAND_BACK, {"claims": as_rows(claims)})}
-
-
-async def owned(link: Link, runner_id: UUID, tokens: Iterable[UUID]) -> set[UUID]:
-    """Which of these tokens are really held: the answer to a decision whose reply was lost."""
-    return {token for (token,) in await link.run(OWNED, {"runner": runner_id, "tokens": list(tokens)})}
-
-
-async def of_runner(link: Link, runner_id: UUID) -> list[Claim]:
-    """Everything that a runner owns."""
-    return [Claim(*row) for row in await link.run(OF_RUNNER, {"runner": runner_id})]
-
-
-async def trigger(
-    link: Link, name: str, params: Mapping[str, Any] | None = None, trigger: str = "manual"
-) -> datetime | None:
-    """Add waiting work for `name`, due at once, with `params` over the spec's; returns its instant, None if unknown."""
-    values = {"name": name, "trigger": trigger, "params": None if params is None else Jsonb(dict(params))}
-    rows = await link.run(TRIGGER, values)
-    return rows[0][0] if rows else None

@@ -50,12 +50,16 @@ task_configs = Table(
     instant("created_at", nullable=False, now=True),
     instant("updated_at", nullable=False, now=True),
 )
+# The few that wait for the success of others.
+Index("task_configs_after", task_configs.c.name, postgresql_where=text("spec -> 'after' <> '[]'::jsonb"))
 
 task_cursors = Table(
     "task_cursors",
     metadata,
     Column("name", Text, primary_key=True),
     instant("through", nullable=False, now=True),
+    # Successes of the tasks named in `after` count only beyond this instant: those up to it are used up.
+    instant("after_through"),
     postgresql_with={"fillfactor": "70"},
 )
 
@@ -79,6 +83,15 @@ task_claims = Table(
     instant("started_at"),
     Column("progress", JSONB),
     Column("cancel_requested", Text),
+    Column("task", Text, nullable=False),
+    # Waiting work of one priority goes in this order, the smallest first.
+    Column("turn", BigInteger, nullable=False, server_default=text("0")),
+    # What has not started by then is not started any more.
+    instant("start_by"),
+    # Somebody reads along: its output is published as it comes.
+    Column("follow", Boolean, nullable=False, server_default=text("false")),
+    # Who asked for it, where a person did.
+    Column("actor", Text),
     postgresql_with={"fillfactor": "70"},
 )
 Index(
@@ -91,10 +104,21 @@ Index(
     "task_claims_waiting",
     task_claims.c.queue,
     task_claims.c.priority.desc(),
-    task_claims.c.not_before,
+    task_claims.c.turn,
     postgresql_where=text("runner_id is null"),
 )
 Index("task_claims_runner", task_claims.c.runner_id)
+Index(
+    "task_claims_start_by",
+    task_claims.c.start_by,
+    postgresql_where=text("runner_id is null and start_by is not null"),
+)
+# What its runner has to hear of.
+Index(
+    "task_claims_asked",
+    task_claims.c.runner_id,
+    postgresql_where=text("cancel_requested is not null or follow"),
+)
 
 task_executions = Table(
     "task_executions",
@@ -116,6 +140,7 @@ task_executions = Table(
     Column("token", Uuid),
     Column("digest", Text, nullable=False),
     Column("revision", Text),
+    Column("actor", Text),
 )
 # One name is read by the primary key: a second index by name costs every finished run a tenth.
 Index("task_executions_finished", task_executions.c.finished_at)
@@ -130,6 +155,13 @@ Index(
     "task_executions_failed_finished",
     task_executions.c.finished_at,
     postgresql_where=text("not is_success"),
+)
+# Logs may go before their rows; a run that said nothing is not in here.
+Index(
+    "task_executions_log",
+    task_executions.c.name,
+    task_executions.c.scheduled_for,
+    postgresql_where=text("log is not null"),
 )
 
 task_skips = Table(
@@ -170,6 +202,7 @@ task_overrides = Table(
     instant("ended_at"),
 )
 Index("task_overrides_active", task_overrides.c.name, postgresql_where=text("ended_at is null"))
+Index("task_overrides_selectors", task_overrides.c.id, postgresql_where=text("name is null and ended_at is null"))
 # The pauses that cover instants not yet decided are looked up by name once they have ended, too.
 Index("task_overrides_name", task_overrides.c.name, task_overrides.c.created_at)
 
@@ -206,4 +239,43 @@ runners = Table(
     # A counter, and how many milliseconds it may stand still before the runner counts as dead.
     Column("beat", BigInteger, nullable=False, server_default=text("0")),
     Column("lease", Integer, nullable=False, server_default=text("30000")),
+    # What is known of when it was there: its last beat by the server's clock, and its end, with how it ended.
+    instant("seen_at", nullable=False, now=True),
+    instant("ended_at"),
+    Column("ending", Text),
 )
+Index("runners_there", runners.c.id, postgresql_where=text("ended_at is null"))
+
+# When a runner could not decide or record, and why.
+outages = Table(
+    "outages",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("runner", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    instant("began_at", nullable=False),
+    instant("ended_at", nullable=False, now=True),
+)
+Index("outages_ended", outages.c.ended_at)
+
+# What somebody is told of, once each: from when it began to when it was over.
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    instant("scheduled_for"),
+    Column("detail", Text),
+    instant("opened_at", nullable=False, now=True),
+    instant("closed_at"),
+    Column("closing", Text),
+    # Each of the two notices, until it is sent or given up; `due_at` is when to try the next one.
+    instant("opening_told_at"),
+    instant("closing_told_at"),
+    instant("due_at", now=True),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+)
+Index("incidents_open", incidents.c.name, incidents.c.kind, unique=True, postgresql_where=text("closed_at is null"))
+Index("incidents_due", incidents.c.due_at, postgresql_where=text("due_at is not null"))
+Index("incidents_name", incidents.c.name, incidents.c.opened_at)

@@ -16,7 +16,7 @@ import psycopg
 
 from reconciler.align import align
 from reconciler.children.children import Children
-from reconciler.db import claims, cursors, revisions
+from reconciler.db import claims, cursors, finishing, revisions
 from reconciler.db.claims import Claim, Move, Returned, Wanted
 from reconciler.db.cursors import Sighted
 from reconciler.db.link import Link
@@ -139,13 +139,13 @@ class Decider:
             fit, later = {run.claim.token for run in runs}, self._clock.now() + UNFIT
             unfit = [one for one in picked if one.token not in fit]
             back = [Returned(one.name, one.scheduled_for, one.token, later, one.attempts) for one in unfit]
-            await claims.hand_back(self._link, back)
+            await finishing.hand_back(self._link, back)
         return len(picked) == limit
 
     async def settle_uncertain(self) -> None:
         """A decision whose answer was lost may stand or not: PostgreSQL knows by token."""
         if self._uncertain:
-            held = await claims.owned(self._link, self._runner_id, self._uncertain)
+            held = await finishing.owned(self._link, self._runner_id, self._uncertain)
             runs, self._uncertain = self._uncertain, {}
             self._start([run for token, run in runs.items() if token in held])
 
@@ -256,6 +256,7 @@ def _claim(row: Sighted, spec: TaskSpec, fire: Fire) -> Claim:
     return Claim(
         name=row.name,
         scheduled_for=fire.scheduled_for,
+        task=spec.task,
         token=uuid4(),
         queue=spec.queue,
         priority=spec.priority,
@@ -274,6 +275,7 @@ def _wanted(claim: Claim) -> Wanted:
     return Wanted(
         name=claim.name,
         scheduled_for=claim.scheduled_for,
+        task=claim.task,
         token=claim.token,
         queue=claim.queue,
         priority=claim.priority,

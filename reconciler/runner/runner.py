@@ -21,7 +21,7 @@ from uuid import UUID, uuid4
 import psycopg
 
 from reconciler.children.children import Children
-from reconciler.db import claims, runners
+from reconciler.db import finishing, runners
 from reconciler.db.link import Link
 from reconciler.errors import StoreUnavailable
 from reconciler.runner.beating import Beats, Watchdog
@@ -236,7 +236,7 @@ class Runner:
     async def _take_over(self, dead: UUID) -> None:
         """Count what a dead runner held as failed attempts, and forget it once nothing is left of it."""
         held = self.running.held()
-        left = await claims.of_runner(self._beat_link, dead)
+        left = await finishing.of_runner(self._beat_link, dead)
         if not left:
             await runners.remove(self._beat_link, dead)
             return

@@ -16,8 +16,8 @@ from uuid import UUID
 
 import psycopg
 
-from reconciler.db import claims
-from reconciler.db.claims import Claim, Returned
+from reconciler.db import finishing
+from reconciler.db.claimrows import Claim, Returned
 from reconciler.db.link import Link
 from reconciler.errors import StoreUnavailable
 from reconciler.execute import Call, Outcome, create_execution_record
@@ -159,12 +159,12 @@ class Running:
         if finished:
             await self._finish(link, finished)
         if returned:
-            await claims.hand_back(link, returned)
+            await finishing.hand_back(link, returned)
 
     async def _finish(self, link: Link, batch: list[Finished]) -> None:
         """One statement for the batch; where the server refuses it, halves, until the bad row stands alone."""
         try:
-            written = await claims.finish(link, [result.record for result in batch])
+            written = await finishing.finish(link, [result.record for result in batch])
         except psycopg.Error as error:
             if is_passing(error):
                 raise

@@ -131,6 +131,22 @@ def _positive(length: timedelta) -> timedelta:
     return length
 
 
+SIZES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+
+
+def _size(value: object) -> int:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    found = re.fullmatch(r"([1-9]\d{0,15})([KMGT]?)i?B?", text) if isinstance(text, str) else None
+    if not found:
+        raise ValueError(f"{shown(value)} is not an amount of memory; examples: '512M', '2G'")
+    return int(found[1]) * SIZES[found[2]]
+
+
+def _size_text(size: int) -> str:
+    unit = next(unit for unit, bytes_ in reversed(SIZES.items()) if size % bytes_ == 0)
+    return f"{size // SIZES[unit]}{unit}"
+
+
 def _filled(entries: tuple[object, ...]) -> tuple[object, ...]:
     if not entries:
         raise ValueError("is empty; list at least one")
@@ -163,6 +179,13 @@ Moment = Annotated[
     PlainValidator(parse_moment),
     PlainSerializer(_moment_text, return_type=str),
     WithJsonSchema({"type": "string", "examples": ["2026-12-24T18:00:00Z", "2026-12-24"]}),
+]
+# Bytes, written as `512M` or `2G` (powers of 1024), or as a plain number of bytes.
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    PlainSerializer(_size_text, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^[1-9][0-9]*[KMGT]?$", "examples": ["512M", "2G"]}),
 ]
 # An entry of `skip_on`. Validated, it is several days where it names a calendar; `Days` makes one list of all.
 Day = Annotated[

@@ -27,6 +27,13 @@ class Retries(Part):
         default=parse_duration("10m"), validate_default=True, description="No wait is longer than this."
     )
 
+    retry_on: tuple[Line, ...] = Field(
+        default=(), max_length=100, description="Only after these exceptions, by name; empty: after any."
+    )
+    give_up_on: tuple[Line, ...] = Field(
+        default=(), max_length=100, description="Never after these exceptions, by name."
+    )
+
     @field_validator("max_backoff")
     @classmethod
     def _above_backoff(cls, longest: Any, info: ValidationInfo) -> Any:
@@ -34,6 +41,11 @@ class Retries(Part):
         if first is not None and longest < first:
             raise ValueError(f"'{format_duration(longest)}' is shorter than backoff, '{format_duration(first)}'")
         return longest
+
+
+class Deadline(Part):
+    start: Span | None = Field(default=None, description="Not started any more when it is later than this.")
+    finish: Span | None = Field(default=None, description="Cut short when it is later than this, retries included.")
 
 
 class DstRule(Part):
@@ -46,8 +58,18 @@ class DstRule(Part):
 class History(Part):
     keep: Span = Field(default=parse_duration("30d"), description="How long executions are kept.")
     keep_last: Whole | None = Field(default=None, ge=1, le=1_000_000, description="How many are kept at most.")
+    keep_logs: Span | None = Field(default=None, description="How long their logs are kept; absent: as long as they.")
+
+
+class FromEnv(Part):
+    from_env: Line = Field(description="The environment variable that holds it.")
+
+
+Ping = FromEnv | Line
 
 
 class Notify(Part):
     on: Annotated[tuple[Event, ...], Filled] = ("failure", "recovery")
-    to: Annotated[tuple[Line, ...], Filled] = Field(description="Names of targets in the settings.")
+    to: tuple[Line, ...] = Field(default=(), max_length=100, description="Names of targets in the settings.")
+    no_success_for: Span | None = Field(default=None, description="Tell when nothing has succeeded for so long.")
+    ping: Ping | None = Field(default=None, description="A URL that hears of each success, and of each failure.")

@@ -31,20 +31,32 @@ from reconciler.spec.fields import (
     Moment,
     Name,
     Prose,
+    Size,
     Span,
     Whole,
     YesNo,
     Zone,
     in_order,
 )
-from reconciler.spec.parts import DstRule, History, Notify, Part, Retries
+from reconciler.spec.parts import Deadline, DstRule, History, Notify, Part, Retries
 from reconciler.spec.specset import Fault, LocatedSpec, SpecSet
 from reconciler.typewords import not_a, shown
 
 if TYPE_CHECKING:
     from reconciler.registry import Task
 
-__all__ = ["DstRule", "Fault", "History", "LocatedSpec", "Notify", "Retries", "SpecSet", "TaskSpec", "spec_schema"]
+__all__ = [
+    "Deadline",
+    "DstRule",
+    "Fault",
+    "History",
+    "LocatedSpec",
+    "Notify",
+    "Retries",
+    "SpecSet",
+    "TaskSpec",
+    "spec_schema",
+]
 
 Place = tuple[str | int, ...]
 
@@ -69,6 +81,8 @@ class TaskSpec(Part):
         default_factory=dict, max_length=256, description="The function's arguments."
     )
     timeout: Span | None = Field(default=None, description="How long one attempt may take.")
+    memory_limit: Size | None = Field(default=None, description="How much memory one attempt may take.")
+    deadline: Deadline = Field(default=Deadline(), description="How long after its instant it may start and finish.")
     retries: Retries = Field(default=Retries(), description="How often a failed run is tried again.")
     overlap: Literal["skip", "allow", "queue", "replace"] = Field(default="skip", description="If it still runs.")
     missed: Literal["latest", "all", "skip"] = Field(

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from reconciler.db import claims, cursors, runners
+from reconciler.db import byhand, claims, cursors, finishing, runners
 from reconciler.db.claims import Move, Returned, Wanted
 from reconciler.db.link import Link
 from reconciler.occurrences import Skip
@@ -38,7 +38,7 @@ async def config(link: Link, name: str, **spec: Any) -> None:
 
 
 def wanted(name: str, when: datetime, *, exclusive: bool = True) -> Wanted:
-    return Wanted(name, when, uuid4(), "default", 0, "schedule", exclusive)
+    return Wanted(name, when, "t", uuid4(), "default", 0, "schedule", exclusive)
 
 
 async def decide(link: Link, fire: Wanted, seen: datetime, *, by: UUID = ME, digest: str = "d") -> bool:
@@ -131,7 +131,7 @@ async def test_a_retry_in_back_off_still_counts_as_running(link: Link) -> None:
     assert await decide(link, first, START)
     later = datetime.now(UTC) + timedelta(hours=1)
     back = Returned("a", first.scheduled_for, first.token, later, [{"error": "no"}])
-    assert await claims.hand_back(link, [back]) == {first.token}
+    assert await finishing.hand_back(link, [back]) == {first.token}
     assert not await decide(link, wanted("a", hour(2)), hour(1))
     assert [row[3] for row in await skips(link)] == ["overlap"]
 
@@ -146,7 +146,7 @@ async def test_an_occurrence_with_a_row_never_runs_again(link: Link) -> None:
     await config(link, "a")
     fire = wanted("a", hour(1))
     await decide(link, fire, START)
-    await claims.finish(link, [record(fire)])
+    await finishing.finish(link, [record(fire)])
     await link.run("update task_cursors set through = %s", [START])
     assert not await decide(link, wanted("a", hour(1)), START)
     assert len(await executions(link)) == 1
@@ -165,7 +165,7 @@ async def test_finishing_writes_the_row_and_frees_the_name(link: Link) -> None:
     await config(link, "a")
     fire = wanted("a", hour(1))
     await decide(link, fire, START)
-    assert await claims.finish(link, [record(fire, result={"n": 1}, log="hello")]) == {fire.token}
+    assert await finishing.finish(link, [record(fire, result={"n": 1}, log="hello")]) == {fire.token}
     rows = await link.run("select is_success, result, log, trigger, digest from task_executions")
     assert rows == [(True, {"n": 1}, "hello", "schedule", "d")]
     assert await link.run("select 1 from task_claims") == []
@@ -176,8 +176,8 @@ async def test_finishing_twice_after_a_lost_answer_is_finishing_once(link: Link)
     await config(link, "a")
     fire = wanted("a", hour(1))
     await decide(link, fire, START)
-    await claims.finish(link, [record(fire)])
-    assert await claims.finish(link, [record(fire, is_success=False)]) == {fire.token}
+    await finishing.finish(link, [record(fire)])
+    assert await finishing.finish(link, [record(fire, is_success=False)]) == {fire.token}
     assert await executions(link) == [("a", hour(1), True)]
 
 
@@ -185,18 +185,18 @@ async def test_a_runner_that_lost_its_claim_writes_nothing(link: Link) -> None:
     await config(link, "a")
     fire = wanted("a", hour(1))
     await decide(link, fire, START)
-    await claims.hand_back(link, [Returned("a", hour(1), fire.token, START, [{"error": "the runner died"}])])
+    await finishing.hand_back(link, [Returned("a", hour(1), fire.token, START, [{"error": "the runner died"}])])
     [again] = await claims.pick_up(link, OTHER, ["default"], ["t"], 10)
-    assert await claims.finish(link, [record(fire)]) == set()
+    assert await finishing.finish(link, [record(fire)]) == set()
     assert await executions(link) == []
     assert again.attempts == [{"error": "the runner died"}]
-    assert await claims.finish(link, [{**record(fire), "token": again.token}]) == {again.token}
+    assert await finishing.finish(link, [{**record(fire), "token": again.token}]) == {again.token}
 
 
 async def test_waiting_work_goes_to_one_runner_most_urgent_first(link: Link, database_url: str) -> None:
     for n in range(6):
         await config(link, f"n{n}", priority=n % 3)
-        assert await claims.trigger(link, f"n{n}")
+        assert await byhand.trigger(link, f"n{n}")
     second = Link(database_url)
     first, other = await asyncio.gather(
         claims.pick_up(link, ME, ["default"], ["t"], 3), claims.pick_up(second, OTHER, ["default"], ["t"], 6)
@@ -213,14 +213,14 @@ async def test_waiting_work_goes_to_one_runner_most_urgent_first(link: Link, dat
 
 async def test_waiting_work_respects_time_queue_task_and_what_runs(link: Link) -> None:
     await config(link, "a")
-    await claims.trigger(link, "a")
+    await byhand.trigger(link, "a")
     assert await claims.pick_up(link, ME, ["other"], ["t"], 9) == []
     assert await claims.pick_up(link, ME, ["default"], ["u"], 9) == []
-    await claims.trigger(link, "a")
+    await byhand.trigger(link, "a")
     picked = await claims.pick_up(link, ME, ["default"], ["t"], 9)
     assert len(picked) == 1
     assert await claims.pick_up(link, OTHER, ["default"], ["t"], 9) == []
-    await claims.finish(link, [record(wanted("a", picked[0].scheduled_for)) | {"token": picked[0].token}])
+    await finishing.finish(link, [record(wanted("a", picked[0].scheduled_for)) | {"token": picked[0].token}])
     assert len(await claims.pick_up(link, OTHER, ["default"], ["t"], 9)) == 1
 
     await link.run("update task_claims set runner_id = null, not_before = clock_timestamp() + interval '1 hour'")
@@ -229,18 +229,18 @@ async def test_waiting_work_respects_time_queue_task_and_what_runs(link: Link) -
 
 async def test_a_trigger_carries_its_parameters_and_an_unknown_name_is_none(link: Link) -> None:
     await config(link, "a")
-    when = await claims.trigger(link, "a", {"region": "eu"})
+    when = await byhand.trigger(link, "a", {"region": "eu"})
     [claim] = await claims.pick_up(link, ME, ["default"], ["t"], 1)
     assert (claim.scheduled_for, claim.trigger, claim.params) == (when, "manual", {"region": "eu"})
-    assert await claims.trigger(link, "nobody") is None
+    assert await byhand.trigger(link, "nobody") is None
 
 
 async def test_a_lost_answer_is_settled_by_token(link: Link) -> None:
     await config(link, "a")
     fire = wanted("a", hour(1))
     await decide(link, fire, START)
-    assert await claims.owned(link, ME, [fire.token, uuid4()]) == {fire.token}
-    assert await claims.owned(link, OTHER, [fire.token]) == set()
+    assert await finishing.owned(link, ME, [fire.token, uuid4()]) == {fire.token}
+    assert await finishing.owned(link, OTHER, [fire.token]) == set()
 
 
 async def test_a_bad_value_is_refused_and_leaves_the_claim(link: Link) -> None:
@@ -248,8 +248,8 @@ async def test_a_bad_value_is_refused_and_leaves_the_claim(link: Link) -> None:
     fire = wanted("a", hour(1))
     await decide(link, fire, START)
     with pytest.raises(psycopg.Error):
-        await claims.finish(link, [record(fire, log="nul \x00 inside")])
-    assert await claims.owned(link, ME, [fire.token]) == {fire.token}
+        await finishing.finish(link, [record(fire, log="nul \x00 inside")])
+    assert await finishing.owned(link, ME, [fire.token]) == {fire.token}
 
 
 async def test_a_beat_counts_and_shows_the_others(link: Link) -> None:
@@ -281,10 +281,10 @@ async def test_a_dead_runner_is_forgotten_only_when_it_owns_nothing(link: Link) 
     await runners.register(link, ME, host="h", pid=1, queues=["default"], tasks={}, lease=30)
     fire = wanted("a", hour(1))
     await decide(link, fire, START)
-    assert [claim.name for claim in await claims.of_runner(link, ME)] == ["a"]
+    assert [claim.name for claim in await finishing.of_runner(link, ME)] == ["a"]
     await runners.remove(link, ME)
     assert [row.id for row in await runners.listing(link)] == [ME]
-    await claims.finish(link, [record(fire)])
+    await finishing.finish(link, [record(fire)])
     await runners.remove(link, ME)
     assert await runners.listing(link) == []
 

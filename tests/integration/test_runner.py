@@ -18,7 +18,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from reconciler.align import align
-from reconciler.db import claims, overrides, runners
+from reconciler.db import byhand, claims, overrides, runners
 from reconciler.db.link import Link
 from reconciler.runner import Runner
 from reconciler.scheduler import RedisServiceManager, SchedulerService
@@ -180,8 +180,8 @@ async def _at_least(house: House, name: str, count: int) -> list[tuple[Any, ...]
 
 async def test_sync_and_async_tasks_and_their_parameters(house: House) -> None:
     await house.config("a", "t.sync", params={"x": 41})
-    await claims.trigger(house.link, "a")
-    await claims.trigger(house.link, "a", {"x": 1})
+    await byhand.trigger(house.link, "a")
+    await byhand.trigger(house.link, "a", {"x": 1})
     async with house.running():
         rows = await until(lambda: _at_least(house, "a", 2))
     assert [row[3] for row in rows] == [42, 2]
@@ -208,8 +208,8 @@ async def test_a_failure_is_tried_again_and_every_attempt_is_kept(house: House) 
     retries = {"attempts": 3, "backoff": "10ms", "max_backoff": "10ms"}
     await house.config("good", "t.fail", params={"until": 3}, retries=retries)
     await house.config("bad", "t.fail", retries=retries)
-    await claims.trigger(house.link, "good")
-    await claims.trigger(house.link, "bad")
+    await byhand.trigger(house.link, "good")
+    await byhand.trigger(house.link, "bad")
     async with house.running():
         [good] = await until(lambda: _at_least(house, "good", 1))
         [bad] = await until(lambda: _at_least(house, "bad", 1))
@@ -222,8 +222,8 @@ async def test_a_failure_is_tried_again_and_every_attempt_is_kept(house: House) 
 async def test_timeouts_kill_async_and_sync_alike_with_the_log_so_far(house: House) -> None:
     await house.config("a", "t.sleep", timeout="200ms")
     await house.config("b", "t.block", timeout="200ms")
-    await claims.trigger(house.link, "a")
-    await claims.trigger(house.link, "b")
+    await byhand.trigger(house.link, "a")
+    await byhand.trigger(house.link, "b")
     async with house.running():
         for name in ("a", "b"):
             [row] = await until(lambda name=name: _at_least(house, name, 1))
@@ -235,7 +235,7 @@ async def test_timeouts_kill_async_and_sync_alike_with_the_log_so_far(house: Hou
 async def test_a_function_that_ends_its_process_costs_only_its_own_row(house: House) -> None:
     await house.config("a", "t.exit")
     await house.config("b", "t.quick", schedule=["@every 1s"])
-    await claims.trigger(house.link, "a")
+    await byhand.trigger(house.link, "a")
     async with house.running():
         [row] = await until(lambda: _at_least(house, "a", 1))
         await until(lambda: _at_least(house, "b", 2))
@@ -246,8 +246,8 @@ async def test_a_function_that_ends_its_process_costs_only_its_own_row(house: Ho
 async def test_a_nul_in_a_result_costs_no_batch(house: House) -> None:
     await house.config("a", "t.nul")
     await house.config("b", "t.quick")
-    await claims.trigger(house.link, "a")
-    await claims.trigger(house.link, "b")
+    await byhand.trigger(house.link, "a")
+    await byhand.trigger(house.link, "b")
     async with house.running():
         await until(lambda: _at_least(house, "a", 1))
         await until(lambda: _at_least(house, "b", 1))
@@ -302,7 +302,7 @@ async def test_a_pause_holds_and_its_instants_are_skips(house: House) -> None:
         held = len(await house.rows("a"))
         await asyncio.sleep(2.2)
         assert len(await house.rows("a")) == held
-        await claims.trigger(house.link, "a")
+        await byhand.trigger(house.link, "a")
         await until(lambda: _at_least(house, "a", held + 1))
         await overrides.resume(house.link, "a")
         await house.align()
@@ -314,8 +314,8 @@ async def test_a_pause_holds_and_its_instants_are_skips(house: House) -> None:
 async def test_a_stop_gives_what_runs_its_grace_and_records_what_it_cut_short(house: House) -> None:
     await house.config("short", "t.sleep", params={"seconds": 0.5})
     await house.config("long", "t.sleep")
-    await claims.trigger(house.link, "short")
-    await claims.trigger(house.link, "long")
+    await byhand.trigger(house.link, "short")
+    await byhand.trigger(house.link, "long")
     async with house.running(shutdown_grace="1500ms") as runner:
         await until(lambda: _begun(runner, 2))
     [short] = await house.rows("short")
@@ -335,7 +335,7 @@ async def test_a_dead_runners_work_is_taken_over_as_failed_attempts(house: House
     await runners.register(house.link, dead, host="gone", pid=1, queues=["default"], tasks={}, lease=2)
     for name, attempts in (("again", 2), ("never", 1)):
         await house.config(name, "t.fail", params={"until": 2}, retries={"attempts": attempts, "backoff": "10ms"})
-        await claims.trigger(house.link, name)
+        await byhand.trigger(house.link, name)
     assert len(await claims.pick_up(house.link, dead, ["default"], ["t.fail"], 9)) == 2
     async with house.running():
         [again] = await until(lambda: _at_least(house, "again", 1))
@@ -357,12 +357,12 @@ async def test_new_task_code_is_used_by_the_next_run_and_what_runs_finishes_with
     code.write_text(TASKS + VERSIONED.replace("VERSION", "old"))
     await house.config("slow", "t.version", params={"wait": 1.5})
     await house.config("fast", "t.version")
-    await claims.trigger(house.link, "slow")
+    await byhand.trigger(house.link, "slow")
     async with house.running() as runner:
         await until(lambda: _begun(runner, 1))
         code.write_text(TASKS + VERSIONED.replace("VERSION", "new"))
         await runner.reload()
-        await claims.trigger(house.link, "fast")
+        await byhand.trigger(house.link, "fast")
         await SchedulerService(house.redis).wake()
         [fast] = await until(lambda: _at_least(house, "fast", 1))
         [slow] = await until(lambda: _at_least(house, "slow", 1))

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from reconciler.db import claims, runners
+from reconciler.db import byhand, claims, finishing, runners
 from reconciler.db.link import UNWIND, Link
 from reconciler.errors import StoreUnavailable
 from reconciler.execute import Call, Outcome
@@ -56,7 +56,7 @@ class Part:
 
     async def begun(self, name: str) -> Run:
         """A claim of the name, picked up and under way."""
-        await claims.trigger(self.link, name)
+        await byhand.trigger(self.link, name)
         await self.decider.pick_up()
         return next(run for run in self.running.runs.values() if run.claim.name == name)
 
@@ -175,7 +175,7 @@ async def test_work_whose_task_a_reload_took_away_meanwhile_is_handed_back(
 
     monkeypatch.setattr(deciding.claims, "pick_up", pick_up)
     await part.config("a")
-    await claims.trigger(part.link, "a")
+    await byhand.trigger(part.link, "a")
     await part.decider.pick_up()
     assert part.submitted == []
     assert await part.link.run("select runner_id, attempts from task_claims") == [(None, [])]
@@ -205,7 +205,7 @@ async def test_what_was_handed_back_takes_no_late_result(part: Part) -> None:
     await part.config("a")
     run = await part.begun("a")
     back = claims.Returned("a", run.claim.scheduled_for, run.claim.token, part.clock.now(), [{"error": "it died"}])
-    assert await claims.hand_back(part.link, [back]) == {run.claim.token}
+    assert await finishing.hand_back(part.link, [back]) == {run.claim.token}
     part.settle(run)
     await part.running.flush(part.link, 5)
     assert await part.link.run("select 1 from task_executions") == []
@@ -218,7 +218,7 @@ async def test_a_beat_tells_what_was_lost_and_who_owns_without_being_there(part:
     await part.config("a")
     await part.config("b")
     run = await part.begun("a")
-    await claims.trigger(part.link, "b")
+    await byhand.trigger(part.link, "b")
     assert len(await claims.pick_up(part.link, nobody, ["default"], ["t.a"], 1)) == 1
     beat = await runners.beat(part.link, ME, [run.claim.token, lost])
     assert (beat.lost, beat.others) == ({lost}, {nobody: (-1, 3.0)})
@@ -268,12 +268,14 @@ async def test_a_run_that_another_has_taken_over_is_cancelled_and_writes_nothing
     one, stop = runner(database_url, redis, tmp_path), asyncio.Event()
     task = asyncio.create_task(one.run(stop))
     await part.config("a")
-    await claims.trigger(part.link, "a")
+    await byhand.trigger(part.link, "a")
     await until(lambda: one.running.runs)
-    [claim] = await claims.of_runner(part.link, one.id)
+    [claim] = await finishing.of_runner(part.link, one.id)
     later = datetime.now(UTC) + timedelta(hours=1)
     attempts: Iterable[Any] = [{"error": "the runner died"}]
-    await claims.hand_back(part.link, [claims.Returned("a", claim.scheduled_for, claim.token, later, list(attempts))])
+    await finishing.hand_back(
+        part.link, [claims.Returned("a", claim.scheduled_for, claim.token, later, list(attempts))]
+    )
     await until(lambda: not one.running.held())
     stop.set()
     await task
@@ -286,7 +288,7 @@ async def test_waiting_work_fills_the_slots_at_once_however_few_sync_ones_there_
 ) -> None:
     for n in range(60):
         await part.config(f"n{n}")
-        await claims.trigger(part.link, f"n{n}")
+        await byhand.trigger(part.link, f"n{n}")
     one, stop = runner(database_url, redis, tmp_path), asyncio.Event()
     task = asyncio.create_task(one.run(stop))
     await until(lambda: one.running.runs)
@@ -299,7 +301,7 @@ async def test_claims_of_a_runner_that_is_not_even_listed_are_taken_over(
     part: Part, database_url: str, redis: RedisServiceManager, tmp_path: Path
 ) -> None:
     await part.config("a")
-    await claims.trigger(part.link, "a")
+    await byhand.trigger(part.link, "a")
     assert len(await claims.pick_up(part.link, uuid4(), ["default"], ["t.a"], 1)) == 1
     one, stop = runner(database_url, redis, tmp_path), asyncio.Event()
     task = asyncio.create_task(one.run(stop))

@@ -1,110 +1,45 @@
-"""What this installation is set to: `reconciler.toml` and `RECONCILER_*` in one frozen value.
+"""What is this installation set to? `reconciler.toml` and `RECONCILER_*` in one frozen value.
 
-The environment wins over the file. Knows nothing of who uses a setting, and connects to nothing: a URL is
-only checked for its form. Its own small loader, because importing pydantic-settings costs more than half of
-what a `validate` may take.
+The environment wins over the file. Knows nothing of who uses a setting, and connects to nothing: a URL is only
+checked for its form. Its own small loader, because importing pydantic-settings costs more than half of what a
+`validate` may take.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    StringConstraints,
-    ValidationError,
-)
+from pydantic import BaseModel, ValidationError
 
-from reconciler.durations import Duration
 from reconciler.errors import ReconcilerError
-from reconciler.urls import as_database_url, as_redis_url, redacted
-
-__all__ = ["LogSettings", "RunnerSettings", "Settings", "SourceSettings", "load_settings", "redacted"]
+from reconciler.settings.model import (
+    ApiSettings,
+    HistorySettings,
+    LogSettings,
+    NotifySettings,
+    QueueSettings,
+    RunnerSettings,
+    Settings,
+    SourceSettings,
+)
 
 FILE_NAME = "reconciler.toml"
 PREFIX = "RECONCILER_"
 # The tests' own variables, which say where a test database is.
 IGNORED_PREFIX = "RECONCILER_TEST_"
-
-
-def _url(checked: Callable[[str], str]) -> Any:
-    return AfterValidator(lambda secret: SecretStr(checked(secret.get_secret_value())))
-
-
-def _max_prune(value: object) -> object:
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not re.fullmatch(r"\d{1,9}|\d{1,2}%|100%", text):
-        raise ValueError(f"{value!r} is not a number of configs or a share of them; examples: '3', '10%'")
-    return text
-
-
-DatabaseUrl = Annotated[SecretStr, _url(as_database_url)]
-RedisUrl = Annotated[SecretStr, _url(as_redis_url)]
-Word = Annotated[str, StringConstraints(pattern=r"^\S+$")]
-ModuleName = Annotated[str, StringConstraints(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SourceSettings(_Part):
-    """One place that specs come from: `[[sources]]`. `path` is relative to `Settings.directory`."""
-
-    name: Word = "default"
-    path: str = Field(default="specs", min_length=1)
-    interval: Duration = Field(default=timedelta(seconds=30), ge=timedelta(milliseconds=100))
-    prune: bool = True
-    max_prune: Annotated[str | None, BeforeValidator(_max_prune)] = None
-    """How many configs one pass may delete: a number or a share ('10%'). None: the larger of 2 and 10 %."""
-
-
-class RunnerSettings(_Part):
-    """How runs are made: `[runner]`. `concurrency` bounds async runs, `worker_processes` sync ones."""
-
-    queues: tuple[Word, ...] = Field(default=("default",), min_length=1)
-    concurrency: int = Field(default=100, ge=1)
-    worker_processes: int = Field(default_factory=lambda: max(2, os.cpu_count() or 2), ge=1)
-    lease: Duration = Field(default=timedelta(seconds=30), ge=timedelta(seconds=2))
-    shutdown_grace: Duration = timedelta(seconds=3)
-    cancel_grace: Duration = timedelta(seconds=5)
-
-
-class LogSettings(_Part):
-    """What is logged, and how: `[log]`."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["console", "json"] = "console"
-
-
-class Settings(_Part):
-    """All settings. `directory` is where reconciler.toml was found, else where it was looked for."""
-
-    database_url: DatabaseUrl | None = None
-    redis_url: RedisUrl | None = None
-    redis_prefix: str = ""
-    sources: tuple[SourceSettings, ...] = Field(default=(SourceSettings(),), min_length=1)
-    task_modules: tuple[ModuleName, ...] = ("tasks",)
-    environment: Word | None = None
-    runner: RunnerSettings = RunnerSettings()
-    log: LogSettings = LogSettings()
-    directory: Path = Field(default_factory=Path.cwd)
-    origins: Mapping[str, str] = {}
-    """'runner.lease' -> 'reconciler.toml', 'RECONCILER_RUNNER_LEASE' or 'default'."""
-
-
-SECTIONS: dict[str, type[_Part]] = {"runner": RunnerSettings, "log": LogSettings}
+SECTIONS: dict[str, type[BaseModel]] = {
+    "runner": RunnerSettings,
+    "api": ApiSettings,
+    "history": HistorySettings,
+    "notify": NotifySettings,
+    "log": LogSettings,
+}
+# Tables of tables, which only the file can hold.
+ONLY_IN_FILE = {"sources": "[[sources]]", "queues": "[queues.NAME]", "notify.targets": "[notify.targets]"}
 TOP = tuple(name for name in Settings.model_fields if name not in ("directory", "origins"))
 LISTS = ("task_modules", "runner.queues")
 
@@ -163,6 +98,10 @@ def _refuse_unknown(values: Mapping[str, Any], shown: str) -> None:
     for source in sources if isinstance(sources, list) else ():
         if isinstance(source, Mapping):
             _refuse_keys(source, tuple(SourceSettings.model_fields), shown, "sources.")
+    queues = values.get("queues")
+    for name, queue in queues.items() if isinstance(queues, Mapping) else ():
+        if isinstance(queue, Mapping):
+            _refuse_keys(queue, tuple(QueueSettings.model_fields), shown, f"queues.{name}.")
 
 
 def _refuse_keys(part: Mapping[str, Any], known: tuple[str, ...], shown: str, above: str) -> None:
@@ -180,12 +119,13 @@ def _nearest(given: str, known: tuple[str, ...]) -> str:
 
 def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """(variable, key) for each that is set; an empty one counts as not set, as compose files leave them."""
-    known = {PREFIX + key.replace(".", "_").upper(): key for key in _keys() if key != "sources"}
+    known = {PREFIX + key.replace(".", "_").upper(): key for key in _keys() if key not in ONLY_IN_FILE}
     for variable in sorted(name for name in environ if name.startswith(PREFIX)):
         if variable.startswith(IGNORED_PREFIX) or not environ[variable].strip():
             continue
-        if variable.startswith(f"{PREFIX}SOURCES"):
-            raise ReconcilerError(f"{variable}: unknown setting: write [[sources]] in {FILE_NAME}")
+        for key, written in ONLY_IN_FILE.items():
+            if variable.startswith(PREFIX + key.replace(".", "_").upper()):
+                raise ReconcilerError(f"{variable}: unknown setting: write {written} in {FILE_NAME}")
         if variable not in known:
             raise ReconcilerError(f"{variable}: unknown setting: {_nearest(variable, tuple(known))}")
         yield variable, known[variable]

@@ -1,0 +1,138 @@
+"""Every setting there is, its default, and what it may hold. It does not know where a value comes from."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
+
+from reconciler.durations import Duration
+from reconciler.urls import as_database_url, as_redis_url
+
+
+def _url(checked: Callable[[str], str]) -> Any:
+    return AfterValidator(lambda secret: SecretStr(checked(secret.get_secret_value())))
+
+
+def _max_prune(value: object) -> object:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not re.fullmatch(r"\d{1,9}|\d{1,2}%|100%", text):
+        raise ValueError(f"{value!r} is not a number of configs or a share of them; examples: '3', '10%'")
+    return text
+
+
+DatabaseUrl = Annotated[SecretStr, _url(as_database_url)]
+RedisUrl = Annotated[SecretStr, _url(as_redis_url)]
+Word = Annotated[str, StringConstraints(pattern=r"^\S+$")]
+ModuleName = Annotated[str, StringConstraints(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceSettings(_Part):
+    """One place that specs come from: `[[sources]]`. `path` is relative to `Settings.directory`."""
+
+    name: Word = "default"
+    path: str = Field(default="specs", min_length=1)
+    interval: Duration = Field(default=timedelta(seconds=30), ge=timedelta(milliseconds=100))
+    prune: bool = True
+    max_prune: Annotated[str | None, BeforeValidator(_max_prune)] = None
+    """How many configs one pass may delete: a number or a share ('10%'). None: the larger of 2 and 10 %."""
+
+
+class RunnerSettings(_Part):
+    """How runs are made: `[runner]`. `concurrency` bounds async runs, `worker_processes` sync ones."""
+
+    queues: tuple[Word, ...] = Field(default=("default",), min_length=1)
+    concurrency: int = Field(default=100, ge=1)
+    worker_processes: int = Field(default_factory=lambda: max(2, os.cpu_count() or 2), ge=1)
+    lease: Duration = Field(default=timedelta(seconds=30), ge=timedelta(seconds=2))
+    shutdown_grace: Duration = timedelta(seconds=3)
+    cancel_grace: Duration = timedelta(seconds=5)
+
+
+class LogSettings(_Part):
+    """What is logged, and how: `[log]`."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"
+
+
+class QueueSettings(_Part):
+    """What holds for one queue on all runners together: `[queues.NAME]`."""
+
+    concurrency: int | None = Field(default=None, ge=1)
+    """How many runs of it may be under way at once; None: as many as the runners have slots for."""
+
+
+class ApiSettings(_Part):
+    """Where `serve` and `runner` can be asked how they are: `[api]`. Port 0: any that is free."""
+
+    enabled: bool = True
+    host: Word = "127.0.0.1"
+    port: int = Field(default=8484, ge=0, le=65_535)
+
+
+class HistorySettings(_Part):
+    """What is kept where no spec says how long: `[history]`: syncs, outages, incidents, and names long removed."""
+
+    keep: Duration = Field(default=timedelta(days=30), ge=timedelta(hours=1))
+    prune_every: Duration = Field(default=timedelta(minutes=10), ge=timedelta(seconds=1))
+
+
+class Reference(_Part):
+    """A value that is not written here: the environment variable or the file that holds it. One of the two."""
+
+    from_env: str | None = None
+    from_file: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Reference:
+        if (self.from_env is None) == (self.from_file is None):
+            raise ValueError("needs either from_env or from_file")
+        return self
+
+
+class NotifySettings(_Part):
+    """Who is told: `[notify]`. A target is a URL as apprise has them, or a reference to one."""
+
+    targets: Mapping[Word, SecretStr | Reference] = {}
+    ping: SecretStr | Reference | None = None
+    """Fetched for as long as this service is well: when that stops, whoever is behind the URL raises the alarm."""
+    ping_every: Duration = Field(default=timedelta(minutes=1), ge=timedelta(seconds=1))
+
+
+class Settings(_Part):
+    """All settings. `directory` is where reconciler.toml was found, else where it was looked for."""
+
+    database_url: DatabaseUrl | None = None
+    redis_url: RedisUrl | None = None
+    redis_prefix: str = ""
+    sources: tuple[SourceSettings, ...] = Field(default=(SourceSettings(),), min_length=1)
+    task_modules: tuple[ModuleName, ...] = ("tasks",)
+    environment: Word | None = None
+    runner: RunnerSettings = RunnerSettings()
+    queues: Mapping[Word, QueueSettings] = {}
+    api: ApiSettings = ApiSettings()
+    history: HistorySettings = HistorySettings()
+    notify: NotifySettings = NotifySettings()
+    log: LogSettings = LogSettings()
+    directory: Path = Field(default_factory=Path.cwd)
+    origins: Mapping[str, str] = {}
+    """'runner.lease' -> 'reconciler.toml', 'RECONCILER_RUNNER_LEASE' or 'default'."""
