@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 # The columns of a `Claim`, in its order, of `task_claims c`.
 COLUMNS = """c.name, c.scheduled_for, c.task, c.token, c.queue, c.priority, c.attempts, c.params, c.trigger, c.replays,
           c.digest, c.exclusive, c.started_at,
-          (select g.revision from task_configs g where g.name = c.name) as revision"""
+          (select g.revision from task_configs g where g.name = c.name) as revision, c.cancel_requested, c.follow"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,10 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An occurrence that a runner wants to own."""
+    """An occurrence that a runner wants to own, or to see `waits` where it is not to start at once.
+
+    `is_backlog`: one of several of its name that are made up for together.
+    """
 
     name: str
     scheduled_for: datetime
@@ -38,6 +41,11 @@ class Wanted:
     priority: int
     trigger: str
     exclusive: bool
+    turn: int = 0
+    start_by: datetime | None = None
+    overlap: str = "skip"
+    waits: bool = False
+    is_backlog: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,8 @@ class Claim:
     exclusive: bool
     started_at: datetime | None
     revision: str | None
+    cancel_requested: str | None = None
+    follow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +82,13 @@ class Returned:
 
 
 def as_rows(values: Sequence[Any]) -> Jsonb:
-    """Dataclasses as one JSON array, for `jsonb_to_recordset`."""
-    return Jsonb([plain({field.name: getattr(value, field.name) for field in fields(value)}) for value in values])
+    """Dataclasses of one kind as one JSON array, for `jsonb_to_recordset`; what has its default is left out."""
+    if not values:
+        return Jsonb([])
+    defaults = [(field.name, field.default) for field in fields(values[0])]
+    return Jsonb(
+        [plain({name: value for name, by in defaults if (value := getattr(row, name)) is not by}) for row in values]
+    )
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:

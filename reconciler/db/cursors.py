@@ -24,21 +24,39 @@ MOVE = """
 update task_cursors set through = greatest(through, %(now)s) where name = any(%(names)s::text[])
 """
 
-# One row a config that still exists, with its cursor and every pause that touches instants after it.
+# One row a config that still exists, with its cursor and every pause that touches instants after it: of its name, and
+# of labels that it has now. Those by label are few, and looked up once.
 SIGHT = """
-select c.id, c.name, c.digest, c.revision, k.through, p.pauses
-from unnest(%(ids)s::bigint[]) as wanted(id)
-join task_configs c on c.id = wanted.id
-join task_cursors k on k.name = c.name
-left join lateral (
-    select jsonb_agg(jsonb_build_array(
-        extract(epoch from o.created_at), extract(epoch from least(o.ended_at, o.expires_at)), o.reason, o.actor
-    ) order by o.created_at) as pauses
+with seen as materialized (
+    select c.id, c.name, c.digest, c.revision, c.spec, k.through
+    from unnest(%(ids)s::bigint[]) as wanted(id)
+    join task_configs c on c.id = wanted.id
+    join task_cursors k on k.name = c.name
+), labelled as materialized (
+    select o.selector, o.created_at, least(o.ended_at, o.expires_at) as until, o.reason, o.actor
     from task_overrides o
-    where o.name = c.name and o.kind = 'pause' and coalesce(least(o.ended_at, o.expires_at), 'infinity') > k.through
+    where o.name is null and o.kind = 'pause'
+      and coalesce(least(o.ended_at, o.expires_at), 'infinity') > (select min(s.through) from seen s)
+)
+select s.id, s.name, s.digest, s.revision, s.through, p.pauses
+from seen s
+left join lateral (
+    select jsonb_agg(jsonb_build_array(extract(epoch from o.created_at), extract(epoch from o.until), o.reason, o.actor)
+                     order by o.created_at) as pauses
+    from (
+        select n.created_at, least(n.ended_at, n.expires_at) as until, n.reason, n.actor
+        from task_overrides n
+        where n.name = s.name and n.kind = 'pause'
+        union all
+        select l.created_at, l.until, l.reason, l.actor from labelled l where s.spec -> 'labels' @> l.selector
+    ) o
+    where coalesce(o.until, 'infinity') > s.through
 ) p on true
-order by c.name
+order by s.name
 """
+
+
+IDS = "select id from task_configs where name = any(%(names)s::text[]) order by name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +93,11 @@ async def sight(link: Link, config_ids: Sequence[int]) -> list[Sighted]:
         Sighted(id_, name, digest, revision, through, tuple(map(_pause, pauses or ())))
         for id_, name, digest, revision, through, pauses in rows
     ]
+
+
+async def ids_of(link: Link, names: Sequence[str]) -> list[int]:
+    """The ids by which these names can be sighted; a name without a config is absent."""
+    return [config_id for (config_id,) in await link.run(IDS, {"names": list(names)})]
 
 
 def _pause(row: Sequence[object]) -> Pause:

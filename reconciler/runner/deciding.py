@@ -7,59 +7,44 @@ a pause began), PostgreSQL is right and Redis is aligned to it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from types import MappingProxyType
+from uuid import UUID
 
 import psycopg
 
 from reconciler.align import align
 from reconciler.children.children import Children
-from reconciler.db import claims, cursors, finishing, revisions
-from reconciler.db.claims import Claim, Move, Returned, Wanted
+from reconciler.db import claims, cursors, finishing
+from reconciler.db.claims import Move
 from reconciler.db.cursors import Sighted
 from reconciler.db.link import Link
-from reconciler.errors import ReconcilerError
-from reconciler.occurrences import Decision, Fire, Skip, decide, wake_at
+from reconciler.occurrences import decide
+from reconciler.runner.batch import Batch, advance_of, claim_of, wanted_of
+from reconciler.runner.busy import busy_names, due_of_busy
 from reconciler.runner.clock import Clock
+from reconciler.runner.figures import Figures
 from reconciler.runner.patience import is_passing
+from reconciler.runner.picking import BATCH, NO_SLOT, Picker, is_async_call, load_specs
 from reconciler.runner.running import Run, Running
-from reconciler.scheduler import Advance, Due, EpochChanged, SchedulerService
+from reconciler.scheduler import Due, EpochChanged, SchedulerService
 from reconciler.spec import TaskSpec
-from reconciler.spec.by_digest import known_spec, spec_of
+
+__all__ = ["Decider", "load_specs"]
 
 log = logging.getLogger("reconciler.runner")
 
 # How long a taken id stays hidden from the other runners: longer than a decision takes, short enough to miss nobody.
 HOLD = timedelta(seconds=10)
-# What cannot run here is offered to the others again after this; its old score would bring it straight back here.
-NO_SLOT = timedelta(milliseconds=200)
-# And so far apart: thousands that wait for a slot of their kind are looked at in turn, not all again and again.
+# What found no slot is offered again so far apart: thousands that wait for one are looked at in turn, not all again
+# and again.
 SPACING = timedelta(milliseconds=1)
 NO_TASK = timedelta(seconds=1)
 IDLE = timedelta(seconds=1)
-# Waiting work that turned out not to be for this runner: long enough for another one to come first.
-UNFIT = timedelta(seconds=10)
-BATCH = 1000
-
-
-@dataclass(slots=True)
-class Batch:
-    """What a look comes to, before anything is written; `free` is the slots it has left, by kind.
-
-    What finds none of them free is offered again at `no_slot_until`.
-    """
-
-    free: dict[bool, int]
-    no_slot_until: datetime
-    moves: list[Move] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
-    skips: list[Skip] = field(default_factory=list)
-    items: dict[str, Due] = field(default_factory=dict)
-    advances: dict[str, Advance] = field(default_factory=dict)
-    returns: dict[datetime, list[Due]] = field(default_factory=dict)
-    stale: set[str] = field(default_factory=set)
+# Occurrences a statement: a name makes up for as many at once as its spec allows, and a thousand names may do so.
+MOST_FIRES = 2000
+NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 
 
 class Decider:
@@ -74,7 +59,10 @@ class Decider:
         running: Running,
         children: Children,
         queues: Sequence[str],
+        limits: Mapping[str, int] = NO_LIMITS,
+        figures: Figures | None = None,
     ) -> None:
+        """`limits`: how many runs of a queue may be under way at once, on all runners together."""
         self._runner_id = runner_id
         self._link = link
         self._scheduler = scheduler
@@ -82,11 +70,13 @@ class Decider:
         self._running = running
         self._children = children
         self._queues = queues
+        self._limits = limits
+        self._figures = figures
+        self._picker = Picker(runner_id, link, clock, running, children, queues, limits)
         self._epoch = ""
         self._uncertain: dict[UUID, Run] = {}
         self._undecided: Sequence[Due] = ()
         self._no_slot_until = datetime.min.replace(tzinfo=UTC)
-        self.is_picking_up = False  # meanwhile PostgreSQL gives out tokens that nobody here knows yet
         self._faulty: set[str] = set()
 
     @property
@@ -94,11 +84,19 @@ class Decider:
         """Tokens of decisions whose answer has not come."""
         return set(self._uncertain)
 
+    @property
+    def is_picking_up(self) -> bool:
+        """Whether PostgreSQL is giving out tokens that nobody here knows yet."""
+        return self._picker.is_picking_up
+
     async def look(self) -> datetime:
         """Decide what is due now; returns when to look again."""
         free = self._running.free(True) + self._running.free(False)
         if free <= 0:
-            return self._clock.now() + IDLE
+            now = self._clock.now()
+            if due := await due_of_busy(self._link, self._scheduler, self._running, now):
+                await self._tell(await self._decide(due))
+            return now + IDLE
         await self._scheduler.give_back(self._undecided)
         self._undecided = ()
         now = self._clock.now()
@@ -110,37 +108,19 @@ class Decider:
         if taken.due:
             self._undecided = taken.due  # a store that goes away now must not cost them the whole hold
             try:
-                await self._decide(taken.due)
+                batch = await self._decide(taken.due)
             except psycopg.Error as error:
                 if not is_passing(error):
                     self._undecided = ()  # refused: for as long as these are held it is the others' turn
                 raise
             self._undecided = ()
+            await self._tell(batch)
             return now
         return taken.next_at or now + IDLE
 
     async def pick_up(self) -> bool:
         """Own and start waiting work that is due; True if there may be more than there were slots for."""
-        free = {is_async: self._running.free(is_async) for is_async in (True, False)}
-        tasks = [name for name, info in self._children.catalogue.items() if free[info.is_async] > 0]
-        if not tasks:
-            return False
-        # The kind of a claim is known only once it is owned, so no kind may be given more than its own slots.
-        limit = min(BATCH, *(slots for slots in free.values() if slots > 0))
-        self.is_picking_up = True
-        try:
-            picked = await claims.pick_up(self._link, self._runner_id, self._queues, tasks, limit)
-            specs = await load_specs(self._link, [(claim.name, claim.digest) for claim in picked])
-            runs = [run for claim in picked if (run := self._run(claim, specs.get((claim.name, claim.digest))))]
-            self._start(runs)
-        finally:
-            self.is_picking_up = False
-        if len(runs) < len(picked):
-            fit, later = {run.claim.token for run in runs}, self._clock.now() + UNFIT
-            unfit = [one for one in picked if one.token not in fit]
-            back = [Returned(one.name, one.scheduled_for, one.token, later, one.attempts) for one in unfit]
-            await finishing.hand_back(self._link, back)
-        return len(picked) == limit
+        return await self._picker.pick_up()
 
     async def settle_uncertain(self) -> None:
         """A decision whose answer was lost may stand or not: PostgreSQL knows by token."""
@@ -154,14 +134,16 @@ class Decider:
         aligned = await align(self._link, self._scheduler, now=self._clock.now(), names=names)
         self._epoch = aligned.epoch
 
-    async def _decide(self, due: Sequence[Due]) -> None:
+    async def _decide(self, due: Sequence[Due]) -> Batch:
         now = self._clock.now()
         seen = {row.config_id: row for row in await cursors.sight(self._link, [item.config_id for item in due])}
         for config_id in {item.config_id for item in due} - seen.keys():
             await self._scheduler.unregister(config_id)
         specs = await load_specs(self._link, [(row.name, row.digest) for row in seen.values()])
         again_at = min(max(now + NO_SLOT, self._no_slot_until), now + HOLD)
-        batch = Batch({is_async: self._running.free(is_async) for is_async in (True, False)}, again_at)
+        batch = Batch(
+            {is_async: self._running.free(is_async) for is_async in (True, False)}, again_at, busy_names(self._running)
+        )
         for item in due:
             if row := seen.get(item.config_id):
                 try:
@@ -170,6 +152,14 @@ class Decider:
                     self._tell_fault(f"{row.name}: cannot be decided: {type(error).__name__}: {error}", error)
         self._no_slot_until = again_at + SPACING * len(batch.returns.get(again_at, ()))
         await self._carry_out(batch)
+        return batch
+
+    async def _tell(self, batch: Batch) -> None:
+        """Have what a decision left waiting picked up, here as far as there are slots, and what it ends heard of."""
+        if batch.is_waiting or batch.is_asked:
+            await self._scheduler.wake()
+        if batch.is_waiting:
+            await self.pick_up()
 
     def _consider(self, batch: Batch, item: Due, row: Sighted, spec: TaskSpec | None, now: datetime) -> None:
         """Sort one due id into the batch: decided, given back, or to be aligned."""
@@ -181,18 +171,28 @@ class Decider:
         if info is None:
             batch.returns.setdefault(now + NO_TASK, []).append(item)
             return
+        if len(batch.fires) >= MOST_FIRES:
+            batch.crowded.append(item)
+            return
         decision = decide(spec, row.through, now, row.pauses)
-        advance = _advance(item, spec, decision)
-        if len(decision.fires) > batch.free[info.is_async]:
+        advance = advance_of(item, spec, decision)
+        is_limited, is_async = spec.queue in self._limits, is_async_call(spec, info)
+        starting = 0 if is_limited else sum(not fire.waits for fire in decision.fires)
+        has_slot = starting <= batch.free[is_async]
+        if not has_slot and row.name not in batch.busy:
             batch.returns.setdefault(batch.no_slot_until, []).append(item)
             return
         batch.advances[row.name] = advance
         if not decision.is_empty:
             batch.items[row.name] = item
-            batch.free[info.is_async] -= len(decision.fires)
+            batch.free[is_async] -= starting if has_slot else 0
             batch.moves.append(Move(row.name, row.digest, row.through, decision.through))
             batch.skips += decision.skips
-            batch.runs += [Run(_claim(row, spec, fire), spec, info.is_async) for fire in decision.fires]
+            for fire in decision.fires:
+                wanted = wanted_of(row, spec, fire, is_limited or not has_slot)
+                batch.fires.append(wanted)
+                if not wanted.waits:
+                    batch.runs.append(Run(claim_of(row, wanted), spec, is_async))
 
     async def _carry_out(self, batch: Batch) -> None:
         if batch.moves:
@@ -207,22 +207,20 @@ class Decider:
             await self._scheduler.advance(list(batch.advances.values()))
         for score, items in batch.returns.items():
             await self._scheduler.give_back(items, score)
+        await self._scheduler.give_back(batch.crowded)
         if batch.stale:
             await self.align(sorted(batch.stale))
 
     async def _own(self, batch: Batch) -> set[str]:
         """Write the decision and start what it won; returns the names whose cursor moved."""
         self._uncertain = {run.claim.token: run for run in batch.runs}
-        wanted = [_wanted(run.claim) for run in batch.runs]
-        moved, won = await claims.decide(self._link, self._runner_id, batch.moves, wanted, batch.skips)
+        decided = await claims.decide(self._link, self._runner_id, batch.moves, batch.fires, batch.skips)
         self._uncertain = {}
-        self._start([run for run in batch.runs if run.claim.token in won])
-        return moved
-
-    def _run(self, claim: Claim, spec: TaskSpec | None) -> Run | None:
-        """None where the spec cannot be read here, or a reload has just taken the task away."""
-        info = self._children.catalogue.get(spec.task) if spec else None
-        return Run(claim, spec, info.is_async) if spec and info else None
+        self._start([run for run in batch.runs if run.claim.token in decided.won])
+        batch.is_waiting, batch.is_asked = decided.is_waiting, decided.is_asked
+        if self._figures:
+            self._figures.looked(len(decided.won), [skip for skip in batch.skips if skip.name in decided.moved])
+        return decided.moved
 
     def _tell_fault(self, text: str, error: Exception) -> None:
         if text not in self._faulty:
@@ -232,53 +230,3 @@ class Decider:
     def _start(self, runs: Iterable[Run]) -> None:
         if calls := self._running.begin(runs):
             self._children.submit(calls)
-
-
-async def load_specs(link: Link, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], TaskSpec]:
-    """The specs of these (name, digest), from memory where they were seen before; one that cannot be read is absent."""
-    missing = [key for key in keys if known_spec(key[1]) is None]
-    documents = await revisions.specs(link, missing) if missing else {}
-    for (name, digest), document in documents.items():
-        try:
-            spec_of(digest, document)
-        except ReconcilerError as error:
-            log.error("%s: %s", name, error)
-    return {key: spec for key in keys if (spec := known_spec(key[1])) is not None}
-
-
-def _advance(item: Due, spec: TaskSpec, decision: Decision) -> Advance:
-    following = decision.next_run
-    wake = wake_at(spec, following) if following else None
-    return Advance(item.config_id, item.queue, item.digest, item.next_run, following, wake)
-
-
-def _claim(row: Sighted, spec: TaskSpec, fire: Fire) -> Claim:
-    return Claim(
-        name=row.name,
-        scheduled_for=fire.scheduled_for,
-        task=spec.task,
-        token=uuid4(),
-        queue=spec.queue,
-        priority=spec.priority,
-        attempts=[],
-        params=None,
-        trigger=fire.trigger,
-        replays=None,
-        digest=row.digest,
-        exclusive=spec.overlap != "allow",
-        started_at=None,
-        revision=row.revision,
-    )
-
-
-def _wanted(claim: Claim) -> Wanted:
-    return Wanted(
-        name=claim.name,
-        scheduled_for=claim.scheduled_for,
-        task=claim.task,
-        token=claim.token,
-        queue=claim.queue,
-        priority=claim.priority,
-        trigger=claim.trigger,
-        exclusive=claim.exclusive,
-    )

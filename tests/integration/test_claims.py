@@ -43,7 +43,7 @@ def wanted(name: str, when: datetime, *, exclusive: bool = True) -> Wanted:
 
 async def decide(link: Link, fire: Wanted, seen: datetime, *, by: UUID = ME, digest: str = "d") -> bool:
     moves = [Move(fire.name, digest, seen, fire.scheduled_for)]
-    _, won = await claims.decide(link, by, moves, [fire], [])
+    won = (await claims.decide(link, by, moves, [fire], [])).won
     return fire.token in won
 
 
@@ -90,7 +90,7 @@ async def test_of_two_runners_at_once_one_decides(link: Link, database_url: str)
 
     async def all_of(own: Link, by: UUID, batch: Sequence[Wanted]) -> set[UUID]:
         moves = [Move(f.name, "d", START, f.scheduled_for) for f in batch]
-        return (await claims.decide(own, by, moves, batch, []))[1]
+        return (await claims.decide(own, by, moves, batch, [])).won
 
     won = await asyncio.gather(all_of(link, ME, fires[0]), all_of(second, OTHER, fires[1][::-1]))
     await second.close()

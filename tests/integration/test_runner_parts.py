@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -247,13 +248,13 @@ def test_a_slow_answer_moves_the_clock_no_further_than_it_must() -> None:
     assert clock.at(at + 30) == pytest.approx(start + timedelta(hours=1), abs=timedelta(milliseconds=2))
 
 
-def runner(database_url: str, redis: RedisServiceManager, directory: Path, lease: int = 2) -> Runner:
+def runner(database_url: str, redis: RedisServiceManager, directory: Path, lease: int = 2, **options: Any) -> Runner:
     (directory / "mytasks.py").write_text(
         "import asyncio\nfrom reconciler.registry import task\n\n"
         '@task("t.a")\nasync def a(seconds: float = 60) -> None:\n    await asyncio.sleep(seconds)\n'
     )
     settings = RunnerSettings(lease=timedelta(seconds=lease), shutdown_grace=timedelta(seconds=1))
-    return Runner(database_url, redis, settings, directory=directory, modules=["mytasks"], environ={})
+    return Runner(database_url, redis, settings, directory=directory, modules=["mytasks"], environ={}, **options)
 
 
 async def until(condition: Callable[[], object], seconds: float = 20) -> None:
@@ -348,3 +349,41 @@ async def test_a_reload_while_postgresql_is_away_reloads(
             await asyncio.sleep(0.05)
     stop.set()
     await task
+
+
+async def test_a_run_that_is_replaced_is_cancelled_fails_for_good_and_makes_room(
+    part: Part, database_url: str, redis: RedisServiceManager, tmp_path: Path
+) -> None:
+    retries = {"attempts": 3, "backoff": "1ms"}
+    await part.config("a", schedule=["@every 3s"], overlap="replace", missed="skip", retries=retries)
+    one, stop = runner(database_url, redis, tmp_path), asyncio.Event()
+    task = asyncio.create_task(one.run(stop))
+    async with asyncio.timeout(40):
+        while len(rows := await part.link.run("select * from task_executions")) < 2:
+            await asyncio.sleep(0.1)
+    stop.set()
+    await task
+    assert rows
+    told = await part.link.run("select scheduled_for, is_success, error, attempts from task_executions order by 1")
+    for (_, is_success, error, attempts), (following, *_) in pairwise(told):
+        assert (is_success, error, attempts) == (False, f"replaced by the run of {following:%Y-%m-%dT%H:%M:%SZ}", [])
+    assert await part.link.run("select * from task_skips where reason = 'overlap'") == []
+
+
+async def test_a_runner_keeps_the_limit_of_a_queue(
+    part: Part, database_url: str, redis: RedisServiceManager, tmp_path: Path
+) -> None:
+    for n in range(6):
+        await part.config(f"n{n}", params={"seconds": 0.3})
+        await byhand.trigger(part.link, f"n{n}")
+    runners_of_it = [runner(database_url, redis, tmp_path, limits={"default": 2}) for _ in range(2)]
+    stop, most = asyncio.Event(), 0
+    tasks = [asyncio.create_task(one.run(stop)) for one in runners_of_it]
+    async with asyncio.timeout(60):
+        while await part.link.run("select count(*) from task_executions where is_success") != [(6,)]:
+            [(owned,)] = await part.link.run("select count(*) from task_claims where runner_id is not null")
+            most = max(most, owned)
+            await asyncio.sleep(0.01)
+    stop.set()
+    await asyncio.gather(*tasks)
+    assert most == 2

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.durations import parse_duration
-from reconciler.occurrences import Fire, Pause, Skip, again_at, decide, wake_at
-from reconciler.spec import Retries, TaskSpec
+from reconciler.occurrences import Fire, Pause, Skip, decide, turn_of, wake_at
+from reconciler.spec import TaskSpec
 
 HOURLY = "0 * * * *"
+ONLY_LATEST = "only the latest is made up for"
 
 
 def at(text: str) -> datetime:
@@ -25,7 +25,7 @@ def spec(**fields: Any) -> TaskSpec:
 
 
 def fired(*instants: str, trigger: str = "schedule") -> tuple[Fire, ...]:
-    return tuple(Fire(at(instant), trigger) for instant in instants)
+    return tuple(Fire(at(instant), trigger, turn=turn_of(at(instant))) for instant in instants)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def fired(*instants: str, trigger: str = "schedule") -> tuple[Fire, ...]:
             "01:00",
             "05:10",
             fired("05:00", trigger="catch_up"),
-            (Skip("a", at("02:00"), at("04:00"), 3, "missed"),),
+            (Skip("a", at("02:00"), at("04:00"), 3, "missed", ONLY_LATEST),),
             "06:00",
         ),
     ],
@@ -57,7 +57,7 @@ def test_missed_latest_makes_up_for_nothing_older_than_a_day() -> None:
     decision = decide(weekly, datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 9, 0, 0, 1, tzinfo=UTC))
     assert decision.fires == ()
     assert decision.skips == (
-        Skip("a", datetime(2026, 3, 8, tzinfo=UTC), datetime(2026, 3, 8, tzinfo=UTC), 1, "missed"),
+        Skip("a", datetime(2026, 3, 8, tzinfo=UTC), datetime(2026, 3, 8, tzinfo=UTC), 1, "missed", "more than 1d late"),
     )
 
 
@@ -66,7 +66,7 @@ def test_missed_skip_fires_on_time_and_makes_up_for_nothing() -> None:
     assert decide(rule, at("01:00"), at("02:00:01")).fires == fired("02:00")
     late = decide(rule, at("01:00"), at("04:30"))
     assert late.fires == ()
-    assert late.skips == (Skip("a", at("02:00"), at("04:00"), 3, "missed"),)
+    assert late.skips == (Skip("a", at("02:00"), at("04:00"), 3, "missed", "nothing is made up for"),)
     assert late.through == at("04:00")
 
 
@@ -77,7 +77,7 @@ def test_a_year_down_is_one_row() -> None:
     assert len(decision.skips) == 1
     assert decision.skips[0].last == now - timedelta(seconds=1)
     assert decision.skips[0].count in (None, 365 * 86_400 - 1)
-    assert decision.fires == (Fire(now, "schedule"),)
+    assert decision.fires == (Fire(now, "schedule", turn=turn_of(now)),)
 
 
 def test_a_spec_without_a_schedule_decides_nothing() -> None:
@@ -136,21 +136,39 @@ def test_jitter_stays_below_the_next_instant() -> None:
     through=st.integers(0, 10**6),
     gap=st.integers(0, 10**6),
     pauses=st.lists(st.tuples(st.integers(0, 2 * 10**6), st.integers(0, 10**5)), max_size=4),
-    missed=st.sampled_from(["latest", "skip"]),
+    missed=st.sampled_from(["latest", "all", "skip"]),
+    limit=st.integers(1, 20),
+    within=st.sampled_from(["1s", "20m", "1h", "9h", "30d"]),
+    start=st.sampled_from([None, "1s", "15m", "3h"]),
+    jitter=st.sampled_from(["0s", "5m", "1h"]),
 )
 def test_every_instant_gets_exactly_one_verdict(
-    through: int, gap: int, pauses: list[tuple[int, int]], missed: str
+    through: int,
+    gap: int,
+    pauses: list[tuple[int, int]],
+    missed: str,
+    limit: int,
+    within: str,
+    start: str | None,
+    jitter: str,
 ) -> None:
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    rule = spec(schedule=["@every 17m"], missed=missed)
-    spans = [Pause(start + timedelta(seconds=s), start + timedelta(seconds=s + n)) for s, n in pauses]
-    seen, now = start + timedelta(seconds=through), start + timedelta(seconds=through + gap)
+    new_year = datetime(2026, 1, 1, tzinfo=UTC)
+    rule = spec(
+        schedule=["@every 17m"],
+        missed=missed,
+        missed_limit=limit,
+        missed_within=within,
+        deadline={"start": start},
+        jitter=jitter,
+    )
+    spans = [Pause(new_year + timedelta(seconds=s), new_year + timedelta(seconds=s + n)) for s, n in pauses]
+    seen, now = new_year + timedelta(seconds=through), new_year + timedelta(seconds=through + gap)
     decision = decide(rule, seen, now, spans)
 
     schedule = rule.when()
     assert schedule is not None
     due, moment = [], schedule.next_after(seen)
-    while moment is not None and moment <= now:
+    while moment is not None and wake_at(rule, moment) <= now:
         due.append(moment)
         moment = schedule.next_after(moment)
     verdicts = [
@@ -160,19 +178,14 @@ def test_every_instant_gets_exactly_one_verdict(
     ]
     assert verdicts == [1] * len(due)
     assert all(fire.scheduled_for > seen for fire in decision.fires)
+    assert not any(
+        p.since <= fire.scheduled_for and (p.until is None or fire.scheduled_for < p.until)
+        for fire in decision.fires
+        for p in spans
+    )
+    assert len(decision.fires) <= (limit if missed == "all" else 1)
+    assert [fire.turn for fire in decision.fires] == sorted(fire.turn for fire in decision.fires)
+    assert all(fire.start_by is None or fire.start_by >= now for fire in decision.fires)
     assert sum(skip.count or 0 for skip in decision.skips) + len(decision.fires) == len(due)
     assert decision.through == (due[-1] if due else seen)
     assert decide(rule, decision.through, now, spans).is_empty
-
-
-@pytest.mark.parametrize(("attempt", "low", "high"), [(1, 24, 36), (2, 48, 72), (3, 80, 120), (4, 80, 120)])
-def test_the_back_off_doubles_up_to_its_maximum(attempt: int, low: int, high: int) -> None:
-    retries = Retries(attempts=9, backoff=parse_duration("30s"), max_backoff=parse_duration("100s"))
-    again = again_at(retries, "a", at("01:00"), attempt, at("01:00"))
-    assert again is not None
-    assert timedelta(seconds=low) <= again - at("01:00") <= timedelta(seconds=high)
-
-
-def test_without_attempts_left_there_is_no_other() -> None:
-    assert again_at(Retries(attempts=2), "a", at("01:00"), 2, at("01:00")) is None
-    assert again_at(Retries(attempts=1), "a", at("01:00"), 1, at("01:00")) is None

@@ -1,0 +1,65 @@
+"""Waiting work that will never start: what is too late for its deadline, and what somebody asked to end."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from reconciler.db.claimrows import COLUMNS, Claim
+from reconciler.db.link import Link
+
+# The length is in the spec that the instant was decided by, which history keeps.
+EXPIRE = """
+with late as (
+    select c.name, c.scheduled_for, c.digest
+    from task_claims c
+    where c.runner_id is null and c.start_by is not null and c.start_by < statement_timestamp()
+      and c.attempts = '[]'::jsonb and c.cancel_requested is null
+    order by c.name, c.scheduled_for
+    limit %(limit)s
+    for update of c skip locked
+), gone as (
+    delete from task_claims c using late l
+    where c.name = l.name and c.scheduled_for = l.scheduled_for
+    returning c.name, c.scheduled_for, c.digest
+)
+insert into task_skips (name, first, last, count, reason, detail)
+select g.name, g.scheduled_for, g.scheduled_for, 1, 'deadline',
+       coalesce('not started within ' || (
+           select r.spec #>> '{deadline,start}' from task_revisions r
+           where r.name = g.name and r.digest = g.digest limit 1), 'not started in time')
+from gone g
+order by 1, 2
+on conflict do nothing
+returning name
+"""
+
+# Of any queue and any task, since nothing is called, and whatever else its name is doing: so it is out of the way
+# of the unique index.
+CANCELLED = f"""
+with asked as (
+    select c.name, c.scheduled_for
+    from task_claims c
+    where c.runner_id is null and c.cancel_requested is not null
+    order by c.name, c.scheduled_for
+    limit %(limit)s
+    for update of c skip locked
+)
+update task_claims c
+set runner_id = %(runner)s, token = gen_random_uuid(), exclusive = false, claimed_at = clock_timestamp(),
+    started_at = clock_timestamp()
+from asked a
+where c.name = a.name and c.scheduled_for = a.scheduled_for
+returning {COLUMNS}
+"""
+
+BATCH = 1000
+
+
+async def expire(link: Link) -> int:
+    """Turn waiting work that can no longer start in time into skips; how many, of which there may be more."""
+    return len(await link.run(EXPIRE, {"limit": BATCH}))
+
+
+async def cancelled(link: Link, runner_id: UUID) -> list[Claim]:
+    """Own what waits and was asked to end, retries in back-off above all: it is to be failed, not to be called."""
+    return [Claim(*row) for row in await link.run(CANCELLED, {"runner": runner_id, "limit": BATCH})]
