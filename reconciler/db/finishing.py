@@ -16,7 +16,7 @@ from reconciler.db.claimrows import COLUMNS, Claim, Returned, as_rows, plain
 from reconciler.db.link import Link
 
 # One row a token that this or an earlier, unanswered call has written; a token that is absent was lost to another.
-FINISH = """
+FINISHING = """
 with done as materialized (
     select * from jsonb_to_recordset(%(records)s) as d(
         name text, scheduled_for timestamptz, token uuid, task text, started_at timestamptz, finished_at timestamptz,
@@ -29,23 +29,49 @@ with done as materialized (
 ), gone as (
     delete from task_claims c using held h
     where c.name = h.name and c.scheduled_for = h.scheduled_for
-    returning c.name, c.scheduled_for, c.token, c.trigger, c.replays, c.digest
+    returning c.name, c.scheduled_for, c.token, c.trigger, c.replays, c.digest, c.actor
 ), written as (
     insert into task_executions (name, scheduled_for, task, started_at, finished_at, is_success, error, traceback,
-                                 result, log, attempts, trigger, replays, runner, token, digest, revision)
+                                 result, log, attempts, trigger, replays, runner, token, digest, revision, actor)
     select g.name, g.scheduled_for, d.task, d.started_at, d.finished_at, d.is_success, d.error, d.traceback,
            nullif(d.result, 'null'::jsonb), d.log, d.attempts, g.trigger, g.replays, d.runner, g.token, g.digest,
-           d.revision
+           d.revision, g.actor
     from gone g join done d on d.token = g.token
     order by g.name, g.scheduled_for
     on conflict do nothing
-    returning token
-)
+    returning token, name, scheduled_for, is_success, error, finished_at
+)"""
+
+# A failure is told once, until something of the name succeeds, which also ends that it was missed or long silent.
+INCIDENTS = """, opened as (
+    insert into incidents (name, kind, scheduled_for, detail)
+    select w.name, 'failure', w.scheduled_for, left(split_part(w.error, E'\\n', 1), 1000)
+    from written w
+    where not w.is_success
+    order by w.name
+    on conflict (name, kind) where closed_at is null do nothing
+), over as (
+    select i.id, w.finished_at from incidents i
+    join written w on w.name = i.name and w.is_success
+    where i.closed_at is null and i.kind in ('failure', 'missed', 'silence')
+    order by i.id
+    for update of i
+), closed as (
+    update incidents i
+    set closed_at = clock_timestamp(), due_at = clock_timestamp(), tries = 0,
+        closing = 'succeeded at ' || to_char(o.finished_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+    from over o where i.id = o.id
+)"""
+
+WRITTEN = """
 select token from written
 union all
 select e.token from task_executions e
 join done d on d.name = e.name and d.scheduled_for = e.scheduled_for and d.token = e.token
 """
+
+FINISH = FINISHING + WRITTEN
+FINISH_AND_TELL = FINISHING + INCIDENTS + WRITTEN
 
 # The token goes: whoever ran it until now, and was only counted as dead, writes nothing about it any more.
 HAND_BACK = """
@@ -58,7 +84,8 @@ with back as (
     for update of c
 )
 update task_claims c
-set runner_id = null, token = null, started_at = null, not_before = b.not_before, attempts = b.attempts
+set runner_id = null, token = null, started_at = null, progress = null, not_before = b.not_before,
+    attempts = b.attempts
 from back b
 where c.name = b.name and c.scheduled_for = b.scheduled_for
 returning b.token
@@ -69,12 +96,14 @@ OWNED = "select c.token from task_claims c where c.token = any(%(tokens)s::uuid[
 OF_RUNNER = f"select {COLUMNS} from task_claims c where c.runner_id = %(runner)s order by c.name, c.scheduled_for"
 
 
-async def finish(link: Link, records: Sequence[Mapping[str, Any]]) -> set[UUID]:
+async def finish(link: Link, records: Sequence[Mapping[str, Any]], *, is_told: bool = False) -> set[UUID]:
     """Turn owned claims into execution rows; returns the tokens that have theirs, the others were lost.
 
-    Safe to repeat after an answer that never came.
+    `is_told`: somebody wants to hear of these. Each name may be among them once: a failure opens an incident where
+    none is open, a success closes what is. Safe to repeat after an answer that never came.
     """
-    return {token for (token,) in await link.run(FINISH, {"records": Jsonb([plain(r) for r in records])})}
+    statement = FINISH_AND_TELL if is_told else FINISH
+    return {token for (token,) in await link.run(statement, {"records": Jsonb([plain(r) for r in records])})}
 
 
 async def hand_back(link: Link, claims: Sequence[Returned]) -> set[UUID]:

@@ -1,7 +1,8 @@
 """Which runners there are, and whether they still count.
 
 A beat is a counter, never a time: it is alive as long as another reader sees it change. What a standstill means is
-decided by that reader, on its own clock.
+decided by that reader, on its own clock. `seen_at` and `ended_at` are for people: when a runner was there. A row
+stays when its runner has gone, so whoever asks for runners means those without an end.
 """
 
 from __future__ import annotations
@@ -14,21 +15,25 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from reconciler.db.link import Link
+from reconciler.db.link import Link, Statements
 
 REGISTER = """
 insert into runners (id, host, pid, queues, tasks, lease)
 values (%(id)s, %(host)s, %(pid)s, %(queues)s, %(tasks)s, %(lease)s)
-on conflict (id) do update set tasks = excluded.tasks
+on conflict (id) do update
+set tasks = excluded.tasks, seen_at = greatest(runners.seen_at, clock_timestamp()), ended_at = null, ending = null
 """
 
 # The reader's own beat, the server's clock, everybody else's beat, and its claims that it does not know of: won by a
 # statement whose answer was lost, and never started. Young ones may still be on their way to it. What it holds and does
 # not own was taken over. An owner of claims that has no row counts with a beat that never moves: it had been forgotten,
-# won something all the same, and died before it could say that it lives.
+# won something all the same, and died before it could say that it lives. What was last seen never goes back: where
+# the server's clock does, this is how one can tell.
 BEAT = """
 with mine as (
-    update runners set beat = beat + 1 where id = %(id)s returning beat
+    update runners set beat = beat + 1, seen_at = greatest(seen_at, clock_timestamp())
+    where id = %(id)s and ended_at is null
+    returning beat
 ), stray as (
     select c.name, c.scheduled_for from task_claims c
     where %(is_all)s and c.runner_id = %(id)s and c.token <> all(%(held)s::uuid[])
@@ -36,14 +41,14 @@ with mine as (
     order by c.name, c.scheduled_for
     for update skip locked
 ), owners as (
-    select id, beat, lease from runners where id <> %(id)s
+    select id, beat, lease from runners where id <> %(id)s and ended_at is null
     union all
     select distinct c.runner_id, -1, coalesce((select lease from runners where id = %(id)s), 30000)
     from task_claims c
     where c.runner_id is not null and c.runner_id <> %(id)s
-      and not exists (select from runners r where r.id = c.runner_id)
+      and not exists (select from runners r where r.id = c.runner_id and r.ended_at is null)
 ), returned as (
-    update task_claims c set runner_id = null, token = null, started_at = null
+    update task_claims c set runner_id = null, token = null, started_at = null, progress = null
     from stray s where c.name = s.name and c.scheduled_for = s.scheduled_for
     returning c.name
 )
@@ -60,26 +65,32 @@ with rest as (
     order by c.name, c.scheduled_for
     for update
 ), returned as (
-    update task_claims c set runner_id = null, token = null, started_at = null
+    update task_claims c set runner_id = null, token = null, started_at = null, progress = null
     from rest r where c.name = r.name and c.scheduled_for = r.scheduled_for
 )
-delete from runners where id = %(id)s
+update runners set seen_at = greatest(seen_at, clock_timestamp()), ended_at = clock_timestamp(), ending = 'stopped'
+where id = %(id)s and ended_at is null
 """
 
 REMOVE = """
-delete from runners where id = %(id)s and not exists (select from task_claims where runner_id = %(id)s)
+update runners set ended_at = clock_timestamp(), ending = 'died'
+where id = %(id)s and ended_at is null and not exists (select from task_claims where runner_id = %(id)s)
 """
 
 PLACE = "select host || ':' || pid from runners where id = %(id)s"
 
 LISTING = """
-select id, host, pid, queues, tasks, started_at, beat, lease from runners order by started_at, id
+select id, host, pid, queues, tasks, started_at, beat, lease, seen_at from runners
+where ended_at is null
+order by started_at, id
 """
+
+NEWEST = "select max(seen_at), clock_timestamp() from runners"
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What a runner learns when it beats; `mine` None: it was declared dead and its row is gone. Leases in seconds.
+    """What a runner learns when it beats; `mine` None: it was declared dead and its row ended. Leases in seconds.
 
     `lost`: tokens that it held when it asked, and that were not its own any more.
     """
@@ -93,7 +104,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class RunnerRow:
-    """A runner that registered and was not removed; `lease` in milliseconds."""
+    """A runner that registered and has not ended; `lease` in milliseconds, `seen_at` its last beat."""
 
     id: UUID
     host: str
@@ -103,6 +114,7 @@ class RunnerRow:
     started_at: datetime
     beat: int
     lease: int
+    seen_at: datetime
 
 
 async def register(
@@ -137,21 +149,27 @@ async def beat(link: Link, runner_id: UUID, held: Iterable[UUID], *, is_all: boo
 
 
 async def leave(link: Link, runner_id: UUID) -> None:
-    """Hand back, without an attempt, whatever this runner owns without its knowing, and forget it."""
+    """Hand back, without an attempt, whatever this runner owns without its knowing, and note its end."""
     await link.run(LEAVE, {"id": runner_id})
 
 
 async def remove(link: Link, runner_id: UUID) -> None:
-    """Forget a runner that owns nothing any more."""
+    """Note the death of a runner that owns nothing any more."""
     await link.run(REMOVE, {"id": runner_id})
 
 
 async def place(link: Link, runner_id: UUID) -> str:
-    """Where a runner runs, as executions name it: `host:pid`, or its id where it is not registered any more."""
+    """Where a runner runs, as executions name it: `host:pid`, or its id where it never registered."""
     rows = await link.run(PLACE, {"id": runner_id})
     return str(rows[0][0]) if rows else str(runner_id)
 
 
 async def listing(link: Link) -> list[RunnerRow]:
-    """Every registered runner, oldest first; a dead one stays until another has handed its work back."""
+    """Every runner that has not ended, oldest first; a dead one stays until another has handed its work back."""
     return [RunnerRow(*row) for row in await link.run(LISTING)]
+
+
+async def newest_sign(link: Statements) -> tuple[datetime | None, datetime]:
+    """The latest moment at which any runner was seen, and the server's time: earlier where its clock went back."""
+    [(seen, now)] = await link.run(NEWEST)
+    return seen, now

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import psycopg
@@ -26,6 +27,8 @@ from reconciler.runner.patience import within
 
 log = logging.getLogger("reconciler.runner")
 
+# A server whose clock is this far behind what it told before has had it set back.
+STEP = timedelta(seconds=1)
 # Looks in a row, each an eighth of a lease apart, that find the control loop where it was.
 STANDSTILL = 4
 
@@ -40,6 +43,8 @@ class Beats:
         self._lease = lease
         self._witness = Witness()
         self._last = time.monotonic()
+        self._newest = datetime.min.replace(tzinfo=UTC)
+        self._is_behind = False
 
     async def beat(self, held: set[UUID], *, is_all: bool) -> tuple[Beat, list[UUID]]:
         """One beat, which also sets the clock; returns what it told, and who is dead.
@@ -59,10 +64,24 @@ class Beats:
             raise
         answered = time.monotonic()
         self._clock.set(beat.server_now, asked, answered)
+        self._tell_if_behind(beat.server_now)
         self._last = asked
         if beat.returned:
             log.warning("%d claims of this runner had been won without its knowing; handed back", beat.returned)
         return beat, self._witness.see(beat.others, answered)
+
+    def _tell_if_behind(self, server_now: datetime) -> None:
+        """Say so, once, when the server's clock was set back: what is decided by then stays decided."""
+        behind, self._newest = self._newest - server_now, max(self._newest, server_now)
+        if behind > STEP and not self._is_behind:
+            log.warning(
+                "PostgreSQL's clock went back by %.0f s: nothing fires until it has caught up, at %s UTC",
+                behind.total_seconds(),
+                f"{self._newest:%H:%M:%S}",
+            )
+        elif behind <= timedelta(0) and self._is_behind:
+            log.info("PostgreSQL's clock has caught up with what it was before it went back")
+        self._is_behind = behind > STEP or (self._is_behind and behind > timedelta(0))
 
     @property
     def is_out_of_touch(self) -> bool:

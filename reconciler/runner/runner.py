@@ -1,7 +1,8 @@
 """Who runs what is due: one runner, from its start to its graceful end.
 
-It holds the loops together: control (look, decide, pick up), beats, the writing of results, and being woken. What is
-decided and how is in `deciding`; what becomes of an outcome is in `running`.
+It holds the loops together: control (look, decide, pick up), being woken, and those of its parts. What is decided and
+how is in `deciding`; what becomes of an outcome in `running`; how it gets to PostgreSQL in `results`; being one of
+several in `presence`; whoever looks at what runs in `attending`.
 """
 
 from __future__ import annotations
@@ -11,24 +12,34 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from uuid import UUID, uuid4
+from types import MappingProxyType
+from typing import Any
+from uuid import uuid4
 
 import psycopg
 
 from reconciler.children.children import Children
-from reconciler.db import finishing, runners
 from reconciler.db.link import Link
 from reconciler.errors import StoreUnavailable
-from reconciler.runner.beating import Beats, Watchdog
+from reconciler.execute import failed
+from reconciler.runner.attending import Attendant
+from reconciler.runner.beating import Watchdog
 from reconciler.runner.clock import Clock
-from reconciler.runner.deciding import Decider, load_specs
+from reconciler.runner.contexts import Contexts
+from reconciler.runner.cutoff import Outages
+from reconciler.runner.deciding import Decider
+from reconciler.runner.figures import Figures
+from reconciler.runner.following import Follower
 from reconciler.runner.patience import within
-from reconciler.runner.running import Run, Running
+from reconciler.runner.presence import Presence
+from reconciler.runner.results import Hearer
+from reconciler.runner.running import Running
+from reconciler.runner.upkeep import upkeep
 from reconciler.scheduler import RedisServiceManager, SchedulerService
 from reconciler.settings import RunnerSettings
 
@@ -37,12 +48,10 @@ log = logging.getLogger("reconciler.runner")
 IDLE = 1.0
 RETRY = 0.5
 FLUSH = 2.0
-DIED = "the runner died"
 STOPPED = "the runner was stopped before it finished"
 # Seconds in which a cancelled statement lets go of its connection: so much longer than its patience a step may take.
 UNWINDING = 3.0
-OUT_OF_TOUCH = "cancelled: PostgreSQL could not be reached for a whole lease"
-TAKEN_OVER = "cancelled: another runner has taken it over"
+NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 
 
 class Runner:
@@ -57,29 +66,42 @@ class Runner:
         directory: Path,
         modules: Sequence[str],
         environ: Mapping[str, str] = os.environ,
+        limits: Mapping[str, int] = NO_LIMITS,
+        on_finished: Hearer | None = None,
     ) -> None:
+        """`limits`: how many runs of a queue may be under way on all runners together. `on_finished` is called with
+        the rows of each batch that was written, as column values; it must not wait.
+        """
         self.id = uuid4()
         self.settings = settings
         self.clock = Clock()
         self._lease = settings.lease.total_seconds()
         self._stir = asyncio.Event()
         self._ticked = 0.0
+        self._outages = Outages(self.clock, time.monotonic)
         slots = {True: settings.concurrency, False: settings.worker_processes}
-        self.running = Running(self.clock, f"{socket.gethostname()}:{os.getpid()}", slots, self._stir)
-        self.children = Children(
-            directory=directory,
-            modules=modules,
-            worker_processes=settings.worker_processes,
-            environ=environ,
-            on_done=self.running.settle,
-            cancel_grace=settings.cancel_grace.total_seconds(),
-        )
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        self.running = Running(self.clock, name, slots, self._stir, self._wants_context)
+        self.figures = Figures(self._outages, lambda: self._ticked)
         self._scheduler = SchedulerService(redis)
-        self._control_link, self._write_link, self._beat_link = (Link(database_url) for _ in range(3))
-        self._beats = Beats(self.id, self._beat_link, self.clock, self._lease)
+        self._links = [Link(database_url) for _ in range(5)]
+        self._control_link, self._write_link, self._beat_link, self._side_link, follow_link = self._links
+        self._follower = Follower(follow_link, self._scheduler, self.clock)
+        hearers = (self._follower.finished, self.figures.finished, on_finished)
+        self.running.results.hearers += [hearer for hearer in hearers if hearer]
+        self._attendant = self._made_attendant()
+        self.children = self._made_children(directory, modules, environ)
+        self._contexts = Contexts(self._side_link, self.running, self.children.submit)
+        self._presence = Presence(
+            self.id,
+            self._beat_link,
+            settings,
+            self.running,
+            self.children,
+            outages=self._outages,
+            cancel=self._cancel,
+        )
         self._watchdog = Watchdog(lambda: self._ticked, max(self._lease, self._lease / 2 + 2 * UNWINDING))
-        self._cancelled: set[str] = set()
-        self._is_registered = False
         self._decider = Decider(
             self.id,
             self._control_link,
@@ -88,6 +110,30 @@ class Runner:
             self.running,
             self.children,
             settings.queues,
+            limits,
+            self.figures,
+        )
+
+    def _made_attendant(self) -> Attendant:
+        return Attendant(
+            self.id,
+            self._side_link,
+            self._scheduler,
+            self.running,
+            cancel=lambda call_id, why: self.children.cancel(call_id, why),
+            follow=lambda call_id, on: self.children.follow(call_id, on),
+        )
+
+    def _made_children(self, directory: Path, modules: Sequence[str], environ: Mapping[str, str]) -> Children:
+        return Children(
+            directory=directory,
+            modules=modules,
+            worker_processes=self.settings.worker_processes,
+            environ=environ,
+            on_done=self.running.settle,
+            cancel_grace=self.settings.cancel_grace.total_seconds(),
+            on_progress=self._attendant.on_progress,
+            on_output=self._attendant.on_output,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -96,21 +142,19 @@ class Runner:
         StoreUnavailable if a store cannot be reached at the start; later outages are waited out.
         """
         await self._begin()
-        control = asyncio.create_task(self._control())
-        listen = asyncio.create_task(self._listen())
-        write = asyncio.create_task(self.running.write_out(self._write_link, self._lease / 2))
-        beat = asyncio.create_task(self._keep_beating())
+        taking = [asyncio.create_task(part) for part in self._taking()]
+        keeping = [asyncio.create_task(part) for part in self._keeping()]
         stopped = asyncio.create_task(stop.wait())
-        tasks = [control, listen, write, beat, stopped]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait([*taking, *keeping, stopped], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
             self._watchdog.stop()
-            await _cancelled([control, listen, stopped])
+            await _cancelled([*taking, stopped])
+            self.running.settle([(call_id, failed(STOPPED, is_started=False)) for call_id in self.running.wanting])
             await self.children.stop(self.settings.shutdown_grace.total_seconds(), STOPPED)
-            await _cancelled([write, beat])
+            await _cancelled(keeping)
             await self._let_go()
             await self._close_links()
 
@@ -118,15 +162,14 @@ class Runner:
         """Use new task code for what starts from now on; what runs finishes with the old."""
         await self.children.reload()
         self._tell_faults()
-        self._is_registered = False  # the next beat does it, when PostgreSQL answers
+        self._presence.is_registered = False  # the next beat does it, when PostgreSQL answers
         self._stir.set()
 
     async def _begin(self) -> None:
         await self.children.start()
         self._tell_faults()
         try:
-            await self._register()
-            await self._beats.beat(set(), is_all=True)
+            await self._presence.enter()
             await self._decider.align()
         except BaseException:
             await self.children.stop(0, STOPPED)
@@ -135,18 +178,24 @@ class Runner:
         self._ticked = time.monotonic()
         self._watchdog.start()
 
-    async def _register(self) -> None:
-        tasks = {name: info.schema for name, info in self.children.catalogue.items()}
-        await runners.register(
-            self._beat_link,
-            self.id,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            queues=self.settings.queues,
-            tasks=tasks,
-            lease=self._lease,
-        )
-        self._is_registered = True
+    def _taking(self) -> list[Coroutine[Any, Any, None]]:
+        """What begins runs, and ends first."""
+        return [
+            self._control(),
+            self._listen(),
+            self._contexts.run(),
+            self._follower.run(),
+            upkeep(self._side_link, self._scheduler, self.running, self._outages),
+        ]
+
+    def _keeping(self) -> list[Coroutine[Any, Any, None]]:
+        """What goes on for as long as anything runs."""
+        return [
+            self.running.write_out(self._write_link, self._lease / 2),
+            self._presence.keep(self._decider, lambda: self._ticked),
+            self._attendant.attend(),
+            self._attendant.publish(),
+        ]
 
     async def _control(self) -> None:
         """Look after look; a store that is away makes it wait, and nothing fires meanwhile."""
@@ -163,15 +212,18 @@ class Runner:
                     look_at = await self._decider.look()
                 if not pick_up_at:
                     look_at = self.clock.now()
+                self._outages.worked("control")
                 if away:
                     log.info("looking works again; what was missed follows each task's own rule")
                     away = ""
             except (StoreUnavailable, psycopg.Error) as error:
+                self._outages.failed("control", str(error))
                 if str(error) != away:
                     away = str(error)
                     log.warning("%s; nothing fires until it answers", away)
                 look_at = self.clock.now() + timedelta(seconds=RETRY)
             except Exception as error:  # a fault of ours, perhaps with one config: the others go on
+                self._outages.failed("control", f"a look failed: {error!r}")
                 if repr(error) != away:
                     away = repr(error)
                     log.error("a look failed, and is tried again", exc_info=error)
@@ -203,58 +255,17 @@ class Runner:
 
     async def _listen(self) -> None:
         async for _ in self._scheduler.wakes():
+            self._attendant.woken.set()
             self._stir.set()
 
-    async def _keep_beating(self) -> None:
-        while True:
-            await self._beats.pause()
-            try:
-                if time.monotonic() - self._ticked <= self._lease / 2:
-                    await self._beat()
-            except (StoreUnavailable, psycopg.Error) as error:
-                log.debug("no beat: %s", error)
-            except Exception as error:  # whatever it was, this runner must not look dead for it
-                log.error("something around a beat failed", exc_info=error)
-            if self._beats.is_out_of_touch:
-                self._cancel(self.running.runs.keys(), OUT_OF_TOUCH)
-
-    async def _beat(self) -> None:
-        begun, held = set(self.running.runs), self.running.held() | self._decider.uncertain
-        beat, dead = await self._beats.beat(held, is_all=not self._decider.is_picking_up)
-        # Only what had begun before it asked: another may be its own by now.
-        if lost := begun & set(map(str, beat.lost)) & self.running.runs.keys():
-            log.warning("another runner has taken over %d runs of this one, which are cancelled here", len(lost))
-            self._cancel(lost, TAKEN_OVER)
-        if beat.mine is None:
-            log.warning("another runner had counted this one as dead; it goes on anew")
-        if beat.mine is None or not self._is_registered:
-            await self._register()
-        for runner_id in dead:
-            async with within(self._lease / 4):
-                await self._take_over(runner_id)
-
-    async def _take_over(self, dead: UUID) -> None:
-        """Count what a dead runner held as failed attempts, and forget it once nothing is left of it."""
-        held = self.running.held()
-        left = await finishing.of_runner(self._beat_link, dead)
-        if not left:
-            await runners.remove(self._beat_link, dead)
-            return
-        specs = await load_specs(self._beat_link, [(claim.name, claim.digest) for claim in left])
-        place = await runners.place(self._beat_link, dead)
-        fresh = [claim for claim in left if claim.token not in held]
-        if fresh:
-            log.warning("runner %s is dead; %d occurrences of it are handed back", place, len(fresh))
-        for claim in fresh:
-            if spec := specs.get((claim.name, claim.digest)):
-                self.running.lose(Run(claim, spec, is_async=True), DIED, place)
+    def _wants_context(self, task: str) -> bool:
+        info = self.children.catalogue.get(task)
+        return info is not None and info.wants_context
 
     def _cancel(self, calls: AbstractSet[str], why: str) -> None:
-        """Stop these runs; each is told once, for a second time would only give it more time."""
-        self._cancelled &= self.running.runs.keys()
-        for call_id in (calls & self.running.runs.keys()) - self._cancelled:
-            self._cancelled.add(call_id)
-            self.children.cancel(call_id, why)
+        """Stop these runs; those with attempts left go on elsewhere, or here once this runner is in touch again."""
+        for call_id in calls & self.running.runs.keys():
+            self._attendant.cancel(call_id, why)
 
     def _tell_faults(self) -> None:
         for fault in self.children.faults:
@@ -264,13 +275,12 @@ class Runner:
         """Write the last results and leave; what cannot be written is handed back by another runner's count."""
         try:
             await self.running.flush(self._write_link, FLUSH)
-            async with within(FLUSH):
-                await runners.leave(self._write_link, self.id)
+            await self._presence.leave(self._write_link, FLUSH)
         except (StoreUnavailable, psycopg.Error) as error:
             log.error("%s; what ended last will be counted as cut short by the next runner", error)
 
     async def _close_links(self) -> None:
-        for link in (self._control_link, self._write_link, self._beat_link):
+        for link in self._links:
             await link.close()
 
 

@@ -1,6 +1,7 @@
 """The runs under way in this runner, and what becomes of their outcomes: a row, or a claim handed back for a retry.
 
-Results wait here, in memory, until PostgreSQL has them; a claim that another runner has taken over writes nothing.
+What is decided here waits in `results` until PostgreSQL has it. Who calls the functions is no affair of this module:
+it says which calls are to be made, and takes in what came of them.
 """
 
 from __future__ import annotations
@@ -8,31 +9,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import psycopg
-
-from reconciler.db import finishing
+from reconciler.attempts import Attempt, Limit, after_failure, begun_at, limit_of
 from reconciler.db.claimrows import Claim, Returned
 from reconciler.db.link import Link
-from reconciler.errors import StoreUnavailable
-from reconciler.execute import Call, Outcome, create_execution_record
-from reconciler.occurrences import again_at
+from reconciler.execute import Call, Outcome, create_execution_record, failed
+from reconciler.execute.calling import timed_out
 from reconciler.runner.clock import Clock
-from reconciler.runner.patience import is_passing, within
+from reconciler.runner.results import Finished, Results
 from reconciler.spec import TaskSpec
 
 log = logging.getLogger("reconciler.runner")
 
-BATCH = 1000
 # Results unwritten for each slot before nothing more is taken: memory stays bounded through an outage.
 BACKLOG = 4
 # More lines than this at once say less than their sum.
 LINES = 20
+NO_LIMIT = Limit(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,20 @@ class Run:
     def attempt(self) -> int:
         return len(self.claim.attempts) + 1
 
-    def call(self) -> Call:
+    def attempt_at(self, now: datetime) -> Attempt:
+        """The same for the rules; `now` is when it started."""
+        claim = self.claim
+        begun = begun_at(claim.attempts, claim.started_at or now)
+        return Attempt(claim.name, claim.scheduled_for, self.attempt, claim.trigger, begun)
+
+    def limit(self, now: datetime) -> Limit:
+        """How long this attempt may take, begun at `now`."""
+        spec = self.spec
+        if spec.deadline.finish is None:  # nearly all of them, and this is asked for each run
+            return NO_LIMIT if spec.timeout is None else Limit(spec.timeout.total_seconds())
+        return limit_of(spec, self.attempt_at(now), now)
+
+    def call(self, timeout: float | None = None) -> Call:
         claim, spec = self.claim, self.spec
         return Call(
             id=str(claim.token),
@@ -59,144 +70,135 @@ class Run:
             trigger=claim.trigger,
             idempotency_key=f"{claim.name}@{claim.scheduled_for.isoformat()}",
             revision=claim.revision,
-            timeout=spec.timeout.total_seconds() if spec.timeout else None,
+            timeout=timeout,
+            memory_limit=spec.memory_limit,
+            follow=claim.follow,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A final row on its way to PostgreSQL."""
-
-    token: UUID
-    record: dict[str, Any]
 
 
 class Running:
     """What this runner holds: runs under way by token, and results that are not written yet.
 
     `slots` says how many async and how many sync runs may be under way; `stir` is set when one became free.
+    `wants_context` says of a task whether its calls need to know what ran before: such runs wait in `wanting` until
+    whoever reads that submits them, and `wanted` is set when there are any.
     """
 
-    def __init__(self, clock: Clock, runner: str, slots: Mapping[bool, int], stir: asyncio.Event) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        runner: str,
+        slots: Mapping[bool, int],
+        stir: asyncio.Event,
+        wants_context: Callable[[str], bool] = lambda task: False,
+    ) -> None:
         self.clock = clock
         self.runner = runner
         self.runs: dict[str, Run] = {}
+        self.results = Results(stir)
+        self.wanting: dict[str, Call] = {}
+        self.wanted = asyncio.Event()
+        self._wants_context = wants_context
         self._slots = slots
         self._used = {True: 0, False: 0}
         self._stir = stir
-        self._results: list[Finished | Returned] = []
-        self._arrived = asyncio.Event()
+        self._bounds: dict[str, Limit] = {}  # of calls that `deadline.finish` leaves less time than `timeout`
+        self._ended: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.runs)
 
     def free(self, is_async: bool) -> int:
         """How many more runs of this kind may start; none while results pile up unwritten."""
-        if len(self._results) > BACKLOG * sum(self._slots.values()):
+        if len(self.results) > BACKLOG * sum(self._slots.values()):
             return 0
         return self._slots[is_async] - self._used[is_async]
 
     def held(self) -> set[UUID]:
         """Every token that is not yet let go of."""
-        return {run.claim.token for run in self.runs.values()} | {result.token for result in self._results}
+        return {run.claim.token for run in self.runs.values()} | self.results.tokens()
 
     def begin(self, runs: Iterable[Run]) -> list[Call]:
-        """Take these on; returns the calls to make."""
-        started = {str(run.claim.token): run for run in runs}
-        for run in started.values():
+        """Take these on; returns the calls to make at once. What is too late to begin has failed instead."""
+        calls, now = [], self.clock.now()
+        for run in runs:
+            limit = run.limit(now)
+            if limit.because and (limit.seconds or 0) <= 0:
+                self.results.add(self._honest(run, failed(limit.because), True, False))
+                continue
+            call = run.call(limit.seconds)
+            self.runs[call.id] = run
             self._used[run.is_async] += 1
-        self.runs.update(started)
-        return [run.call() for run in started.values()]
+            if limit.because:
+                self._bounds[call.id] = limit
+            if self._wants_context(run.spec.task):
+                self.wanting[call.id] = call
+                self.wanted.set()
+            else:
+                calls.append(call)
+        return calls
 
     def settle(self, outcomes: Sequence[tuple[str, Outcome]]) -> None:
         """Take outcomes in: a final row each, or waiting work where attempts are left or nothing was started."""
         lines = len(outcomes) <= LINES
         for call_id, outcome in outcomes:
+            self.wanting.pop(call_id, None)
+            bound, is_ended = self._bounds.pop(call_id, None), call_id in self._ended
+            self._ended.discard(call_id)
             run = self.runs.pop(call_id, None)
             if run is not None:
                 self._used[run.is_async] -= 1
-                self._results.append(self._honest(run, outcome, lines))
+                self.results.add(self._honest(run, _explained(outcome, bound), lines, is_ended))
         if not lines:
             good = sum(outcome.is_success for _, outcome in outcomes)
             log.info("%d runs succeeded, %d failed", good, len(outcomes) - good)
-        self._arrived.set()
+        self._stir.set()
+
+    def end(self, call_id: str) -> None:
+        """Somebody wants this run to be over: should it fail, it is not tried again."""
+        if call_id in self.runs:
+            self._ended.add(call_id)
+
+    def refuse(self, run: Run, why: str) -> None:
+        """Fail an owned claim that is not to be called: its final row says `why`, earlier attempts are kept."""
+        self.results.add(self._honest(run, failed(why), True, True))
         self._stir.set()
 
     def lose(self, run: Run, why: str, runner: str) -> None:
         """Count a run that the death of another runner cut short as a failed attempt of that runner's."""
-        now = time.monotonic()
+        now, asked = time.monotonic(), run.claim.cancel_requested
         started = self.clock.monotonic(run.claim.started_at) if run.claim.started_at else now
-        self._results.append(self._result(run, Outcome(False, started, now, why), True, runner))
-        self._arrived.set()
+        outcome = Outcome(False, started, now, asked or why)
+        self.results.add(self._result(run, outcome, True, bool(asked), runner))
 
     async def write_out(self, link: Link, patience: float) -> None:
-        """Write results as they come, for as long as this is not cancelled; an outage only makes them wait."""
-        away = ""
-        while True:
-            await self._arrived.wait()
-            try:
-                await self.flush(link, patience)
-                away = ""
-            except (StoreUnavailable, psycopg.Error) as error:
-                if str(error) != away:
-                    away = str(error)
-                    log.warning("%s; %d results are kept until they can be written", away, len(self._results))
-                await asyncio.sleep(min(1.0, patience))
+        """`Results.write_out`."""
+        await self.results.write_out(link, patience)
 
     async def flush(self, link: Link, patience: float) -> None:
-        """Write everything that has arrived; an error (StoreUnavailable, psycopg's) leaves what is not written."""
-        while self._results:
-            batch = self._results[:BATCH]
-            async with within(patience):
-                await self._write(link, batch)
-            del self._results[: len(batch)]
-        self._arrived.clear()
-        self._stir.set()
+        """`Results.flush`."""
+        await self.results.flush(link, patience)
 
-    async def _write(self, link: Link, batch: list[Finished | Returned]) -> None:
-        finished = [result for result in batch if isinstance(result, Finished)]
-        returned = [result for result in batch if isinstance(result, Returned)]
-        if finished:
-            await self._finish(link, finished)
-        if returned:
-            await finishing.hand_back(link, returned)
-
-    async def _finish(self, link: Link, batch: list[Finished]) -> None:
-        """One statement for the batch; where the server refuses it, halves, until the bad row stands alone."""
-        try:
-            written = await finishing.finish(link, [result.record for result in batch])
-        except psycopg.Error as error:
-            if is_passing(error):
-                raise
-            if len(batch) > 1:
-                await self._finish(link, batch[: len(batch) // 2])
-                await self._finish(link, batch[len(batch) // 2 :])
-            elif "could not be stored" not in (batch[0].record["error"] or ""):
-                await self._finish(link, [_unstorable(batch[0], error)])
-            else:
-                raise
-            return
-        for result in batch:
-            if result.token not in written:
-                log.warning("%s: result dropped: another runner has taken it over", result.record["name"])
-
-    def _honest(self, run: Run, outcome: Outcome, say: bool) -> Finished | Returned:
+    def _honest(self, run: Run, outcome: Outcome, say: bool, is_ended: bool) -> Finished | Returned:
         """The result; an outcome that makes none is a failed one, and never costs what came with it."""
         try:
-            return self._result(run, outcome, say)
+            return self._result(run, outcome, say, is_ended)
         except Exception as error:
             log.error("%s: its outcome makes no row", run.claim.name, exc_info=error)
             what, now = f"its outcome could not be recorded: {type(error).__name__}", time.monotonic()
-            return self._result(run, Outcome(False, now, now, what), say)
+            return self._result(run, Outcome(False, now, now, what), say, is_ended)
 
-    def _result(self, run: Run, outcome: Outcome, say: bool, runner: str | None = None) -> Finished | Returned:
-        """What becomes of an outcome; `runner` is who ran it, if it was not this one."""
+    def _result(
+        self, run: Run, outcome: Outcome, say: bool, is_ended: bool, runner: str | None = None
+    ) -> Finished | Returned:
+        """What becomes of an outcome; `is_ended`: for good. `runner` is who ran it, if it was not this one."""
         claim, now, runner = run.claim, self.clock.now(), runner or self.runner
         if not outcome.is_started:
             return Returned(claim.name, claim.scheduled_for, claim.token, now, claim.attempts)
         again = None
-        if not outcome.is_success:
-            again = again_at(run.spec.retries, claim.name, claim.scheduled_for, run.attempt, now)
+        if not outcome.is_success and not is_ended:
+            attempt = run.attempt_at(self.clock.at(outcome.started_at))
+            again = after_failure(run.spec, attempt, now, kinds=outcome.kinds, retry_after=outcome.retry_after)
         if say:
             _say(run, outcome, again)
         if again is not None:
@@ -212,7 +214,7 @@ class Running:
             runner=runner,
             token=claim.token,
         )
-        return Finished(claim.token, {**record, "scheduled_for": claim.scheduled_for})
+        return Finished(claim.token, {**record, "scheduled_for": claim.scheduled_for}, _is_told(run, outcome, is_ended))
 
     def _attempt(self, run: Run, outcome: Outcome, runner: str) -> dict[str, Any]:
         return {
@@ -222,6 +224,21 @@ class Running:
             "error": outcome.error,
             "runner": runner,
         }
+
+
+def _is_told(run: Run, outcome: Outcome, is_ended: bool) -> bool:
+    """Whether incidents are opened or closed by this: not for what a person ended, nor for old instants made up."""
+    if run.spec.notify is None:
+        return False
+    return outcome.is_success or not (is_ended or run.claim.trigger == "backfill")
+
+
+def _explained(outcome: Outcome, bound: Limit | None) -> Outcome:
+    """A time-out that came of the deadline says so."""
+    usual = timed_out(bound.seconds) if bound and bound.seconds is not None else None
+    if bound is None or usual is None or outcome.is_success or not (outcome.error or "").startswith(usual):
+        return outcome
+    return replace(outcome, error=f"{bound.because}{(outcome.error or '').removeprefix(usual)}")
 
 
 def _utc(moment: datetime) -> str:
@@ -238,10 +255,3 @@ def _say(run: Run, outcome: Outcome, again: datetime | None) -> None:
     which = f" (attempt {run.attempt} of {tries})" if tries > 1 else ""
     then = f"; again at {again:%H:%M:%S} UTC" if again else ""
     log.warning("%s: failed in %s%s: %s%s", run.claim.name, took, which, outcome.error, then)
-
-
-def _unstorable(result: Finished, error: psycopg.Error) -> Finished:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    dropped: dict[str, Any] = {"result": None, "log": None, "traceback": None, "attempts": []}
-    text = f"its result could not be stored: {reason}".encode("ascii", "replace").decode().replace("\x00", "")
-    return Finished(result.token, {**result.record, **dropped, "is_success": False, "error": text})

@@ -26,6 +26,8 @@ Gone = Callable[[Collection[int]], Awaitable[Collection[int]]]
 CHUNK = 500
 # A rebuild that was emptied under its feet begins again, so often at most.
 ROUNDS = 5
+# After this a whole alignment is due again, whoever makes it: one a minute, with the time to notice.
+ALIGNED_FOR = timedelta(seconds=50)
 # The mark of a rebuild whose process died goes away by itself.
 MARK_KEPT = timedelta(minutes=10)
 
@@ -44,6 +46,7 @@ class SchedulerService:
         self._prefix = prefix
         self._epoch_key = f"{prefix}schedule:epoch"
         self._configs_key = f"{prefix}schedule:configs"
+        self._aligned_key = f"{prefix}schedule:aligned"
         self._channel = f"{prefix}schedule:wake"
         self._take = client.register_script(scripts.TAKE)
         self._advance = client.register_script(scripts.ADVANCE)
@@ -91,6 +94,11 @@ class SchedulerService:
         with self._redis.answering():
             found = await self._redis.client.get(self._epoch_key)
         return None if found is None else str(found)
+
+    async def is_aligned_lately(self) -> bool:
+        """Whether somebody made Redis say all that PostgreSQL says lately (`ALIGNED_FOR`), by Redis' own clock."""
+        with self._redis.answering():
+            return bool(await self._redis.client.exists(self._aligned_key))
 
     # ── what PostgreSQL says ──
 
@@ -175,6 +183,20 @@ class SchedulerService:
         """One item a `wake`, and one each time the connection was made; never ends, never raises."""
         return wakes.calls(self._redis.client, self._channel)
 
+    # ── reading along ──
+
+    async def publish_log(self, name: str, scheduled_for: datetime, offset: int, text: str) -> None:
+        """Tell whoever reads along what a run has printed from character `offset` on; kept nowhere."""
+        with self._redis.answering():
+            await self._redis.client.publish(self._log_channel(name, scheduled_for), json.dumps([offset, text]))
+
+    async def logs(self, name: str, scheduled_for: datetime) -> AsyncIterator[tuple[int, str]]:
+        """What a run prints from now on, as (offset, text). Lossy; never ends, never raises."""
+        async for message in wakes.heard(self._redis.client, self._log_channel(name, scheduled_for)):
+            if message is not None:
+                offset, text = json.loads(message)
+                yield int(offset), str(text)
+
     # ── steps ──
 
     async def _rebuild(self, entries: Sequence[Entry], ids: Collection[int], gone: Gone | None) -> int:
@@ -192,6 +214,8 @@ class SchedulerService:
                 epoch = await self._settle(keys=keys, args=[uuid4().hex, scripts.COMPLETE])
             if epoch is not None and self._redis.restarts == restarts:
                 self._aligned_at = restarts
+                with self._redis.answering():
+                    await self._redis.client.set(self._aligned_key, "", px=ALIGNED_FOR)
                 return changed
         raise StoreUnavailable(f"redis: {self._redis.place}: emptied again and again while it was rebuilt")
 
@@ -239,6 +263,9 @@ class SchedulerService:
                 for command in commands:
                     pipeline.execute_command(*command)
                 return await pipeline.execute()
+
+    def _log_channel(self, name: str, scheduled_for: datetime) -> str:
+        return f"{self._prefix}schedule:log:{name}@{milliseconds(scheduled_for)}"
 
     def _due_key(self, queue: str) -> str:
         return f"{self._prefix}schedule:due:{queue}"

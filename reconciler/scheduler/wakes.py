@@ -1,4 +1,4 @@
-"""When does somebody call? Listening to a channel of Redis, for as long as it takes."""
+"""When does somebody call, and what is said? Listening to a channel of Redis, for as long as it takes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,20 @@ async def calls(client: Redis, channel: str) -> AsyncIterator[None]:
 
     Never ends and never raises: while Redis is away it keeps trying.
     """
+    async for _ in heard(client, channel):
+        yield
+
+
+async def heard(client: Redis, channel: str) -> AsyncIterator[str | None]:
+    """The text of each message, and None each time the connection was made; otherwise like `calls`."""
     delay = FIRST_DELAY
     while True:
         listener = client.pubsub()
         try:
             await listener.subscribe(channel)
-            async for _ in _words(listener):
+            async for text in _words(listener):
                 delay = FIRST_DELAY
-                yield
+                yield text
         except (RedisError, OSError, TimeoutError):
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY)
@@ -37,7 +43,7 @@ async def calls(client: Redis, channel: str) -> AsyncIterator[None]:
                 await listener.aclose()  # type: ignore[no-untyped-call]
 
 
-async def _words(listener: PubSub) -> AsyncIterator[None]:
+async def _words(listener: PubSub) -> AsyncIterator[str | None]:
     """One item for whatever is heard; TimeoutError when nobody answers any more."""
     is_asked = False
     while True:
@@ -48,4 +54,4 @@ async def _words(listener: PubSub) -> AsyncIterator[None]:
         if is_asked:
             await listener.ping()
         elif message["type"] != "pong":
-            yield
+            yield str(message["data"]) if message["type"] == "message" else None

@@ -1,20 +1,30 @@
-"""Child processes for the tests that need them, with tasks written for the test."""
+"""Child processes, and whole runners, for the tests that need them, with tasks written for the test."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
+from reconciler.align import align
 from reconciler.children.children import Children
+from reconciler.db import runners
+from reconciler.db.link import Link
 from reconciler.execute import Call, Outcome
+from reconciler.runner import Runner
 from reconciler.scheduler import RedisServiceManager, SchedulerService
+from reconciler.settings import RunnerSettings
+from reconciler.spec import TaskSpec
 
 DEADLINE = 60.0
 STORE = "postgresql://app:s%40me-word@db/app"
@@ -30,6 +40,8 @@ class Family:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.outcomes: dict[str, list[Outcome]] = {}
+        self.progress: list[tuple[str, float, str]] = []
+        self.pieces: dict[str, list[tuple[int, str]]] = {}
         self._numbers = itertools.count(1)
         self._changed = asyncio.Event()
         self.children = Children(
@@ -39,6 +51,8 @@ class Family:
             environ={**os.environ, "TOKEN": "hunter22", "RECONCILER_DATABASE_URL": STORE},
             on_done=self._take,
             cancel_grace=0.5,
+            on_progress=lambda *progress: self.progress.append(progress),
+            on_output=lambda call_id, *piece: self.pieces.setdefault(call_id, []).append(piece),
         )
 
     def write(self, source: str, module: str = "own") -> None:
@@ -48,10 +62,17 @@ class Family:
 
     def submit(self, task: str, timeout: float | None = None, **params: Any) -> str:
         """Returns the call's id."""
-        number = next(self._numbers)
-        call = Call(f"c{number}", task, task, params, datetime.now(UTC), 1, "manual", f"k{number}", None, timeout)
+        return self.submit_with(task, params, timeout=timeout)
+
+    def submit_with(self, task: str, params: dict[str, Any], timeout: float | None = None, **more: Any) -> str:
+        """The same with further fields of the call."""
+        call = self.call(task, params, timeout, **more)
         self.children.submit([call])
         return call.id
+
+    def call(self, task: str, params: dict[str, Any] | None = None, timeout: float | None = None, **more: Any) -> Call:
+        number, due = next(self._numbers), datetime.now(UTC)
+        return Call(f"c{number}", task, task, params or {}, due, 1, "manual", f"k{number}", None, timeout, **more)
 
     async def outcome(self, call_id: str) -> Outcome:
         await self.until(lambda: call_id in self.outcomes)
@@ -106,3 +127,141 @@ async def family(tmp_path: Path) -> AsyncIterator[Callable[[str], Awaitable[Fami
     for one in started:
         await one.children.stop(0, "the test is over")
         assert one.children.running == 0
+
+
+RUNNER_TASKS = """
+import asyncio, os, pathlib, time
+from reconciler.registry import TaskContext, task
+
+@task("t.quick")
+async def quick(ctx: TaskContext) -> str:
+    print("ran", ctx.scheduled_for.isoformat())
+    return ctx.idempotency_key
+
+@task("t.sync")
+def sync(x: int = 1) -> int:
+    print("sync here")
+    return x + 1
+
+@task("t.fail")
+async def fail(ctx: TaskContext, until: int = 99) -> int:
+    if ctx.attempt < until:
+        raise ValueError(f"attempt {ctx.attempt}")
+    return ctx.attempt
+
+@task("t.sleep")
+async def sleep(seconds: float = 60) -> None:
+    print("begun")
+    await asyncio.sleep(seconds)
+
+@task("t.block")
+def block(seconds: float = 60) -> None:
+    print("begun", flush=True)
+    time.sleep(seconds)
+
+@task("t.exit")
+def leave() -> None:
+    os._exit(3)
+
+@task("t.nul")
+async def nul() -> str:
+    return "a\\x00b"
+"""
+
+
+@dataclass
+class House:
+    """Two stores and a directory of tasks with whole runners on them, and what a test wants to do to them."""
+
+    link: Link
+    redis: RedisServiceManager
+    database_url: str
+    directory: Path
+
+    async def config(self, name: str, task: str, *, through: datetime | None = None, **fields: Any) -> None:
+        spec = TaskSpec.from_document({"name": name, "task": task, **fields})
+        document = Jsonb(spec.document())
+        await self.link.run(
+            "insert into task_configs (name, source, spec, digest, path, revision)"
+            " values (%s, 'default', %s, %s, 'a.yaml', 'abc')",
+            [name, document, spec.digest],
+        )
+        await self.link.run(
+            "insert into task_revisions (name, digest, spec, sync_id) values (%s, %s, %s, 1)",
+            [name, spec.digest, document],
+        )
+        await self.link.run(
+            "insert into task_cursors (name, through) values (%s, coalesce(%s, clock_timestamp()))", [name, through]
+        )
+
+    def runner(self, **settings: Any) -> Runner:
+        values = {"lease": "2s", "concurrency": 50, "worker_processes": 3, "shutdown_grace": "1s", **settings}
+        return Runner(
+            self.database_url,
+            self.redis,
+            RunnerSettings(**values),
+            directory=self.directory,
+            modules=["mytasks"],
+            environ=os.environ,
+        )
+
+    @asynccontextmanager
+    async def running(self, **settings: Any) -> AsyncIterator[Runner]:
+        """A runner that serves until the block is left, and ends by the rules then."""
+        runner, stop = self.runner(**settings), asyncio.Event()
+        task = asyncio.create_task(runner.run(stop))
+        try:
+            await self.until(lambda: self._is_listed(runner), task)
+            yield runner
+        finally:
+            stop.set()
+            await task
+
+    async def rows(self, name: str) -> list[tuple[Any, ...]]:
+        return await self.link.run(
+            "select scheduled_for, is_success, error, result, log, trigger, attempts from task_executions"
+            " where name = %s order by scheduled_for",
+            [name],
+        )
+
+    async def at_least(self, name: str, count: int) -> list[tuple[Any, ...]]:
+        """Its rows, once there are so many."""
+
+        async def enough() -> list[tuple[Any, ...]]:
+            rows = await self.rows(name)
+            return rows if len(rows) >= count else []
+
+        return await self.until(enough)  # type: ignore[no-any-return]
+
+    async def align(self) -> None:
+        await align(self.link, SchedulerService(self.redis), now=datetime.now(UTC))
+        await SchedulerService(self.redis).wake()
+
+    async def until(
+        self,
+        condition: Callable[[], Awaitable[Any]],
+        task: asyncio.Task[None] | None = None,
+        seconds: float = DEADLINE / 2,
+    ) -> Any:
+        """Wait for a condition to hold; its value. Fails with the task that it depends on."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if task is not None and task.done():
+                task.result()
+            if value := await condition():
+                return value
+            await asyncio.sleep(0.02)
+        raise AssertionError("it did not come to pass")
+
+    async def _is_listed(self, runner: Runner) -> bool:
+        return runner.id in {row.id for row in await runners.listing(self.link)}
+
+
+@pytest.fixture
+async def house(
+    link: Link, database_url: str, redis_url: str, redis_prefix: str, tmp_path: Path
+) -> AsyncIterator[House]:
+    (tmp_path / "mytasks.py").write_text(RUNNER_TASKS)
+    redis = RedisServiceManager(redis_url, redis_prefix)
+    yield House(link, redis, database_url, tmp_path)
+    await redis.close()

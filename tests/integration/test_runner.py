@@ -3,67 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import textwrap
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from psycopg.types.json import Jsonb
 
-from reconciler.align import align
 from reconciler.db import byhand, claims, overrides, runners
-from reconciler.db.link import Link
 from reconciler.runner import Runner
-from reconciler.scheduler import RedisServiceManager, SchedulerService
-from reconciler.settings import RunnerSettings
-from reconciler.spec import TaskSpec
+from reconciler.scheduler import SchedulerService
 
-TASKS = """
-import asyncio, os, pathlib, time
-from reconciler.registry import TaskContext, task
-
-@task("t.quick")
-async def quick(ctx: TaskContext) -> str:
-    print("ran", ctx.scheduled_for.isoformat())
-    return ctx.idempotency_key
-
-@task("t.sync")
-def sync(x: int = 1) -> int:
-    print("sync here")
-    return x + 1
-
-@task("t.fail")
-async def fail(ctx: TaskContext, until: int = 99) -> int:
-    if ctx.attempt < until:
-        raise ValueError(f"attempt {ctx.attempt}")
-    return ctx.attempt
-
-@task("t.sleep")
-async def sleep(seconds: float = 60) -> None:
-    print("begun")
-    await asyncio.sleep(seconds)
-
-@task("t.block")
-def block(seconds: float = 60) -> None:
-    print("begun", flush=True)
-    time.sleep(seconds)
-
-@task("t.exit")
-def leave() -> None:
-    os._exit(3)
-
-@task("t.nul")
-async def nul() -> str:
-    return "a\\x00b"
-"""
-
+House = Any  # of conftest
 
 VERSIONED = """
 @task("t.version")
@@ -71,70 +24,6 @@ async def version(wait: float = 0) -> str:
     await asyncio.sleep(wait)
     return "VERSION"
 """
-
-
-@dataclass
-class House:
-    """Two stores and a directory of tasks, with what a test wants to do to them."""
-
-    link: Link
-    redis: RedisServiceManager
-    database_url: str
-    directory: Path
-    started: list[asyncio.Task[None]] = field(default_factory=list)
-
-    async def config(self, name: str, task: str, *, through: datetime | None = None, **fields: Any) -> None:
-        spec = TaskSpec.from_document({"name": name, "task": task, **fields})
-        document = Jsonb(spec.document())
-        await self.link.run(
-            "insert into task_configs (name, source, spec, digest, path, revision)"
-            " values (%s, 'default', %s, %s, 'a.yaml', 'abc')",
-            [name, document, spec.digest],
-        )
-        await self.link.run(
-            "insert into task_revisions (name, digest, spec, sync_id) values (%s, %s, %s, 1)",
-            [name, spec.digest, document],
-        )
-        await self.link.run(
-            "insert into task_cursors (name, through) values (%s, coalesce(%s, clock_timestamp()))", [name, through]
-        )
-
-    def runner(self, **settings: Any) -> Runner:
-        values = {"lease": "2s", "concurrency": 50, "worker_processes": 3, "shutdown_grace": "1s", **settings}
-        return Runner(
-            self.database_url,
-            self.redis,
-            RunnerSettings(**values),
-            directory=self.directory,
-            modules=["mytasks"],
-            environ=os.environ,
-        )
-
-    @asynccontextmanager
-    async def running(self, **settings: Any) -> AsyncIterator[Runner]:
-        runner, stop = self.runner(**settings), asyncio.Event()
-        task = asyncio.create_task(runner.run(stop))
-        try:
-            await until(lambda: _listed(self.link, runner), task)
-            yield runner
-        finally:
-            stop.set()
-            await task
-
-    async def rows(self, name: str) -> list[tuple[Any, ...]]:
-        return await self.link.run(
-            "select scheduled_for, is_success, error, result, log, trigger, attempts from task_executions"
-            " where name = %s order by scheduled_for",
-            [name],
-        )
-
-    async def align(self) -> None:
-        await align(self.link, SchedulerService(self.redis), now=datetime.now(UTC))
-        await SchedulerService(self.redis).wake()
-
-
-async def _listed(link: Link, runner: Runner) -> bool:
-    return runner.id in {row.id for row in await runners.listing(link)}
 
 
 async def until(
@@ -149,16 +38,6 @@ async def until(
             return value
         await asyncio.sleep(0.02)
     raise AssertionError("it did not come to pass")
-
-
-@pytest.fixture
-async def house(
-    link: Link, database_url: str, redis_url: str, redis_prefix: str, tmp_path: Path
-) -> AsyncIterator[House]:
-    (tmp_path / "mytasks.py").write_text(textwrap.dedent(TASKS))
-    redis = RedisServiceManager(redis_url, redis_prefix)
-    yield House(link, redis, database_url, tmp_path)
-    await redis.close()
 
 
 async def test_what_is_due_runs_once_an_instant_and_leaves_one_row(house: House) -> None:
@@ -354,13 +233,14 @@ async def _only(house: House, dead: Any) -> bool:
 
 async def test_new_task_code_is_used_by_the_next_run_and_what_runs_finishes_with_the_old(house: House) -> None:
     code = house.directory / "mytasks.py"
-    code.write_text(TASKS + VERSIONED.replace("VERSION", "old"))
+    others = code.read_text()
+    code.write_text(others + VERSIONED.replace("VERSION", "old"))
     await house.config("slow", "t.version", params={"wait": 1.5})
     await house.config("fast", "t.version")
     await byhand.trigger(house.link, "slow")
     async with house.running() as runner:
         await until(lambda: _begun(runner, 1))
-        code.write_text(TASKS + VERSIONED.replace("VERSION", "new"))
+        code.write_text(others + VERSIONED.replace("VERSION", "new"))
         await runner.reload()
         await byhand.trigger(house.link, "fast")
         await SchedulerService(house.redis).wake()

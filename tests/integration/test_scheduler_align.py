@@ -180,7 +180,7 @@ async def test_nothing_left_leaves_nothing_but_the_epoch(
 ) -> None:
     await scheduler.align(WANTED, complete=True)
     assert await scheduler.align([], complete=True) == len(WANTED)
-    assert set(await everything(redis)) == {"schedule:configs", "schedule:epoch"}
+    assert set(await everything(redis)) == {"schedule:aligned", "schedule:configs", "schedule:epoch"}
 
 
 async def test_a_config_that_came_after_the_entries_were_read_is_not_removed(scheduler: SchedulerService) -> None:
