@@ -1,7 +1,8 @@
-"""What runs inside a child process: `python -m reconciler.children.child async|sync CONTROL SIDE PARENT`.
+"""What runs inside a child process: `python -m reconciler.children.child async|sync CONTROL [SIDE] BOARD PARENT`.
 
-CONTROL is the socket it takes calls from. SIDE is the `async` child's socket for the logs of what still runs. The
-child dies with its parent: by the kernel's word where there is one, and when the socket closes.
+CONTROL is the socket it takes calls from. SIDE is the `async` child's socket for what is told of calls while they run,
+BOARD a file of memory shared with the parent. The child dies with its parent: by the kernel's word where there is one,
+and when the socket closes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import resource
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +42,10 @@ def main(arguments: list[str]) -> None:
         serve(line.sock, line.rest, end_all, *(int(fd) for fd in fds))
     else:
         from reconciler.children.child_sync import work
+        from reconciler.execute.memory import in_use
 
-        line.send(["hello"])
-        work(line)
+        line.send(["hello", in_use()])
+        work(line, int(fds[0]))
 
 
 class Line:
@@ -61,6 +64,17 @@ class Line:
                 end_all()
             self.rest += self._frames.feed(data)
         return self.rest.pop(0)
+
+    def cancellations(self) -> list[tuple[int, str]]:
+        """The calls that have been cancelled, with the reason, as far as that has arrived; never waits."""
+        with suppress(BlockingIOError, InterruptedError):
+            data = self.sock.recv(CHUNK, socket.MSG_DONTWAIT)
+            if not data:
+                end_all()
+            self.rest += self._frames.feed(data)
+        heard = [(message[1], message[2]) for message in self.rest if message[0] == "cancel"]
+        self.rest = [message for message in self.rest if message[0] != "cancel"]
+        return heard
 
     def send(self, message: list[Any]) -> None:
         try:
@@ -93,7 +107,7 @@ def _catalogue(faults: list[str]) -> dict[str, Any]:
         except Exception as error:
             faults.append(f"{task.place}: task {name!r} cannot be described: {error}")
             schema = {}
-        catalogue[name] = [task.is_async, schema, task.doc]
+        catalogue[name] = [task.is_async, schema, task.doc, task.context_parameter is not None]
     return catalogue
 
 

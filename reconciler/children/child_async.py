@@ -13,19 +13,27 @@ import os
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
 from reconciler.children import board
 from reconciler.children.board import CURRENT, REVOKED, STARTED, TICKS
-from reconciler.children.frames import Channel, call_from, dumps, frame, outcome_row
-from reconciler.execute import Call, failed, with_execution_tracking
+from reconciler.children.frames import Channel, call_from, dumps, outcome_row
+from reconciler.children.reports import TICK, Reports
+from reconciler.execute import Call, failed, stopped, with_execution_tracking
 from reconciler.execute.output import Output, Recording, log_to_output, recording
+from reconciler.execute.pieces import Pieces
 from reconciler.registry import TASKS
 from reconciler.registry.references import Mask
 
-TICK = 0.2
+# Of the pool that all async tasks share, as asyncio.to_thread does: more than some that are stuck.
+THREADS = 64
+LEFT_AFTER = 2.0
+# What has finished in the same turn of the loop as another call crashes is lost with it, as far as it is not sent.
+MOST_UNSENT = 100
 NOT_SENDABLE = "its outcome could not be sent to the runner"
 
 
@@ -35,11 +43,19 @@ def serve(sock: socket.socket, early: list[list[Any]], on_end: Callable[[], None
         sys.__stdout__.reconfigure(line_buffering=True)
     sys.stdout, sys.stderr = Output(sys.__stdout__ or sys.stdout), Output(sys.__stderr__ or sys.stderr)
     log_to_output()
-    loop = asyncio.new_event_loop()
+    loop = _Loop()
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, "task"))
     asyncio.set_event_loop(loop)
-    child = _AsyncChild(loop, sock, on_end, board.view(shared))
+    leave, pid = os._exit, os.getpid()
+
+    def last_words(status: int) -> None:
+        if os.getpid() == pid:  # not where a task has forked
+            child.tell()
+        leave(status)
+
+    os._exit = last_words  # type: ignore[assignment]
+    child = _AsyncChild(loop, sock, on_end, board.view(shared), socket.socket(fileno=side))
     loop.set_task_factory(child.numbered)
-    threading.Thread(target=child.report, args=(socket.socket(fileno=side),), daemon=True).start()
     for message in early:
         child.take(message)
     gc.freeze()  # what was imported stays: no need to look through it at every collection
@@ -47,6 +63,16 @@ def serve(sock: socket.socket, early: list[list[Any]], on_end: Callable[[], None
         # A task that calls exit() in an asyncio.Task of its own, or loop.stop(), must not end the others.
         with suppress(SystemExit, KeyboardInterrupt):
             loop.run_forever()
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Knows for whom the threads of a pool work: one cannot be killed, and may go on after its call was."""
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
+        own = recording.get()
+        if own is not None and (executor is None or isinstance(executor, ThreadPoolExecutor)):
+            return super().run_in_executor(executor, own.counted, func, *args)
+        return super().run_in_executor(executor, func, *args)
 
 
 class _Stepped(Coroutine[Any, Any, Any]):
@@ -88,11 +114,14 @@ class _AsyncChild:
         sock: socket.socket,
         on_end: Callable[[], None],
         view: memoryview,
+        side: socket.socket,
     ) -> None:
         self._loop, self._board = loop, view
         self._running: dict[int, tuple[asyncio.Task[None], Recording]] = {}
+        self._reports = Reports(side, self._recordings, self._outcomes)
+        threading.Thread(target=self._reports.run, daemon=True).start()
         self._cancelled: dict[int, str] = {}
-        self._done: list[list[Any]] = []
+        self._done: deque[list[Any]] = deque()
         self._mask = Mask.of_stores(os.environ)
         self._is_ending = self.is_over = False
         self._channel = Channel(loop, sock, self.take, on_end)
@@ -104,9 +133,15 @@ class _AsyncChild:
                 self._start(row[0], call_from(row))
         elif message[0] == "cancel":
             self._cancel(message[1], message[2])
+        elif message[0] == "follow":
+            self._follow(message[1], message[2])
         elif message[0] == "end":
             self._is_ending = True
             self._end_when_idle()
+
+    def tell(self) -> None:
+        """Send at once what the runner does not know yet."""
+        self._reports.tell()
 
     def numbered(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
         """The task factory: what a task starts on the loop counts as its own."""
@@ -115,25 +150,11 @@ class _AsyncChild:
             coroutine = _Stepped(coroutine, own.number, self._board)
         return asyncio.Task(coroutine, loop=loop, **options)
 
-    def report(self, sock: socket.socket) -> None:
-        """In a thread: send the logs of what still runs, so that they outlive a stuck or killed process."""
-        reported: dict[int, int] = {}
-        wait = threading.Event()
-        while not wait.wait(TICK):
-            logs = []
-            running = list(self._running.items())
-            for number, (_, own) in running:
-                if own.written != reported.get(number, 0):
-                    reported[number] = own.written
-                    logs.append([number, own.text()])
-            reported = {number: reported.get(number, 0) for number, _ in running}
-            if logs:
-                with suppress(OSError):
-                    sock.sendall(frame(["logs", logs]))
-
     def _start(self, number: int, call: Call) -> None:
         own = Recording(mask=self._mask)
         own.number = number
+        if call.follow:
+            own.pieces = Pieces()
         tracked = _Stepped(self._run(number, call, own), number, self._board)
         self._running[number] = asyncio.Task(tracked, loop=self._loop), own
 
@@ -148,12 +169,18 @@ class _AsyncChild:
         else:
             outcome = await with_execution_tracking(task, call, record=own)
             why = self._cancelled.get(number)
+            if why is not None:  # also where it caught that and returned
+                outcome = stopped(outcome, why)
+            if own.threads and not outcome.is_success:
+                self._loop.call_later(LEFT_AFTER, self._look_for_threads, call.name, own)
+        if own.pieces is not None:
+            self._reports.hand_on(number, own, is_last=True)
         row = outcome_row(number, outcome)
-        if why is not None and not outcome.is_success:
-            row[4] = why
         if not self._done:
             self._loop.call_soon(self._flush)
         self._done.append(row)
+        if len(self._done) >= MOST_UNSENT:
+            self._flush()
         self._forget(number)
 
     def _forget(self, number: int) -> None:
@@ -165,16 +192,42 @@ class _AsyncChild:
     def _cancel(self, number: int, why: str) -> None:
         if number in self._running:
             self._cancelled[number] = why
+            signs = self._running[number][1].signs
+            if signs is not None:
+                signs.ask_to_stop()
             if number <= self._board[STARTED]:  # before, there is no code yet that could notice
                 self._running[number][0].cancel(why)
 
+    def _follow(self, number: int, is_wanted: bool) -> None:
+        if number in self._running:
+            own = self._running[number][1]
+            if is_wanted:
+                own.follow(Pieces)
+            else:
+                own.pieces = None
+
+    def _recordings(self) -> list[tuple[int, Recording]]:
+        return [(number, own) for number, (_, own) in list(self._running.items())]
+
+    def _look_for_threads(self, name: str, own: Recording) -> None:
+        if own.threads:
+            self._channel.send(["left", name])
+
     def _flush(self) -> None:
-        done, self._done = self._done, []
+        if done := self._outcomes():
+            self._channel.send(["done", done])
+
+    def _outcomes(self) -> list[list[Any]]:
+        """Those that are not sent yet, each given once: to the loop, or to the thread where that is blocked."""
+        done: list[list[Any]] = []
+        with suppress(IndexError):
+            while True:
+                done.append(self._done.popleft())
         try:
             dumps(done)
         except Exception:
             done = [row if _is_sendable(row) else [row[0], False, *row[2:4], NOT_SENDABLE] for row in done]
-        self._channel.send(["done", done])
+        return done
 
     def _tick(self) -> None:
         self._board[TICKS] += 1

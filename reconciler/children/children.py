@@ -10,10 +10,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from reconciler.children.catalogue import OnOutput, OnProgress, TaskInfo
 from reconciler.children.process import Setting, Warden
 from reconciler.children.shared import AsyncChild, Listener
 from reconciler.children.workers import Workers
@@ -27,20 +28,12 @@ END_WITHIN = 5.0
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class TaskInfo:
-    """What is known of a task without importing it. `schema` is the JSON schema of its parameters."""
-
-    name: str
-    is_async: bool
-    schema: dict[str, Any]
-    doc: str
-
-
 class Children:
     """Every call submitted is answered once through `on_done`, also when its process dies.
 
     `catalogue` and `faults` are what the newest process found in the modules. Use it from one event loop.
+    `on_progress` hears of calls that say how far they are, at most once a second each; `on_output` what followed calls
+    print, in pieces of at most 64 KiB, four or five a second.
     """
 
     def __init__(
@@ -52,13 +45,16 @@ class Children:
         environ: Mapping[str, str],
         on_done: Callable[[list[tuple[str, Outcome]]], None],
         cancel_grace: float,
+        on_progress: OnProgress = lambda call_id, fraction, text: None,
+        on_output: OnOutput = lambda call_id, offset, text: None,
     ) -> None:
         self.catalogue: dict[str, TaskInfo] = {}
         self.faults: list[str] = []
         self._setting = Setting(directory, tuple(modules), environ, cancel_grace, {})
         self._worker_processes, self._on_done = worker_processes, on_done
-        self._listener = Listener(self._hello, self._done, self._lost)
-        self._pending: dict[str, bool] = {}  # by call id: whether it is an async one
+        self._on_reports = on_progress, on_output
+        self._listener = Listener(self._hello, self._done, self._lost, self._left, on_progress, on_output)
+        self._pending: dict[str, bool] = {}  # by call id: whether it shares a process with others
         self._waiting: list[Call] = []  # async calls while there is no process to take them
         self._all: list[AsyncChild] = []
         self._current: AsyncChild | None = None
@@ -73,11 +69,16 @@ class Children:
         """The number of calls without an outcome yet."""
         return len(self._pending)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether a process that has loaded the task modules takes calls."""
+        return self._current is not None
+
     async def start(self) -> None:
         """Start the first process and learn the catalogue from it; ReconcilerError when none can be started."""
         self._loop = asyncio.get_running_loop()
         self._warden = Warden()
-        self._workers = Workers(self._worker_processes, self._warden, self._done)
+        self._workers = Workers(self._worker_processes, self._warden, self._done, *self._on_reports)
         self._check_later()
         try:
             await self.reload()
@@ -102,13 +103,13 @@ class Children:
         together, refused = [], []
         for call in calls:
             info = self.catalogue.get(call.task)
-            self._pending[call.id] = info is not None and info.is_async
+            self._pending[call.id] = is_shared = info is not None and info.is_async and call.memory_limit is None
             if info is None or self._is_stopping:
                 refused.append((call.id, failed(self._refusal(call, info), is_started=False)))
-            elif info.is_async:
+            elif is_shared:
                 together.append(call)
             else:
-                self._workers.submit(call)
+                self._workers.submit(call, info)
         if together:
             self._place(together)
         if refused:
@@ -126,6 +127,15 @@ class Children:
         else:
             for child in self._all:
                 child.cancel(call_id, why)
+
+    def follow(self, call_id: str, is_wanted: bool = True) -> None:
+        """Hand what a call prints to `on_output`, what is kept of it so far first; or no more."""
+        if not self._pending.get(call_id, True):
+            self._workers.follow(call_id, is_wanted)
+        elif call_id in self._pending:
+            for child in self._all:
+                child.follow(call_id, is_wanted)
+            self._waiting = [replace(c, follow=is_wanted) if c.id == call_id else c for c in self._waiting]
 
     async def stop(self, grace: float, why: str) -> None:
         """Let what runs finish within `grace` seconds, then kill it: failed with `why`. All processes end."""
@@ -208,6 +218,12 @@ class Children:
         if back:
             self._place(back)
 
+    def _left(self, child: AsyncChild, name: str) -> None:
+        """What was stopped goes on in a thread: the process can only be left to it, and ends with the last other."""
+        if child is self._current and self._coming is None:
+            log.warning("%s was stopped and goes on in a thread of its process; new runs go to a new one", name)
+            self._launch()
+
     def _died_at_start(self, child: AsyncChild, how: str) -> None:
         """A module that ends the process that imports it costs only itself."""
         module = child.importing
@@ -239,6 +255,7 @@ class Children:
         # A pause of our own, or of the whole machine, says nothing about the children.
         elapsed = min(self._loop.time() - self._checked_at, 2 * CHECK)
         self._check_later()
+        self._workers.report()
         for child in list(self._all):
             child.check(elapsed)
             if child.is_blocked and child is self._current:

@@ -133,7 +133,7 @@ class Channel:
 
 
 def call_row(number: int, call: Call) -> list[Any]:
-    return [
+    row = [
         number,
         call.id,
         call.name,
@@ -146,15 +146,22 @@ def call_row(number: int, call: Call) -> list[Any]:
         call.revision,
         call.timeout,
     ]
+    # Few have these, and a no-op costs no more than its row.
+    if call.memory_limit is not None or call.last_success is not None or call.last_result is not None or call.follow:
+        last = call.last_success and call.last_success.isoformat()
+        row += [call.memory_limit, last, call.last_result, call.follow]
+    return row
 
 
 def call_from(row: list[Any]) -> Call:
     _, id_, name, task, params, scheduled_for, *rest = row
+    if len(row) > 12 and row[12] is not None:
+        rest[6] = datetime.fromisoformat(row[12])
     return Call(id_, name, task, params, datetime.fromisoformat(scheduled_for), *rest)
 
 
 def outcome_row(number: int, outcome: Outcome) -> list[Any]:
-    return [
+    row = [
         number,
         outcome.is_success,
         outcome.started_at,
@@ -164,3 +171,12 @@ def outcome_row(number: int, outcome: Outcome) -> list[Any]:
         outcome.result,
         outcome.log,
     ]
+    if outcome.kinds:
+        row += [outcome.is_started, outcome.kinds, outcome.retry_after]
+    return row
+
+
+def outcome_from(row: list[Any]) -> Outcome:
+    if len(row) > 9:
+        row[9] = tuple(row[9])
+    return Outcome(*row[1:])

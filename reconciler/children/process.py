@@ -216,6 +216,10 @@ def how_it_ended(code: int) -> str:
     return f"was killed by signal {-code} ({name}){hint}"
 
 
+def did_not_stop(what: str) -> str:
+    return f"{what}; it did not stop and its process was killed"
+
+
 def _popen(
     arguments: Sequence[str | int],
     setting: Setting,

@@ -7,14 +7,16 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from reconciler.children import board
 from reconciler.children.board import CURRENT, REVOKED, STARTED, TICKS
-from reconciler.children.frames import Channel, call_row
-from reconciler.children.process import Process, Setting, Warden
+from reconciler.children.catalogue import OnOutput, OnProgress
+from reconciler.children.frames import Channel, call_row, outcome_from
+from reconciler.children.process import Process, Setting, Warden, did_not_stop
 from reconciler.execute import Call, Outcome, failed, timed_out
+from reconciler.execute.calling import LATE
 
 BLOCKED = 1.0
 START_WITHIN = 60.0
@@ -28,6 +30,7 @@ class Verdict(NamedTuple):
 
     own: str
     others: str
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class Listener:
     on_hello: Callable[[AsyncChild, dict[str, Any], list[str]], None]
     on_done: Callable[[list[tuple[str, Outcome]]], None]
     on_lost: Callable[[AsyncChild, list[Call], str], None]
+    on_left: Callable[[AsyncChild, str], None]
+    on_progress: OnProgress
+    on_output: OnOutput
 
 
 @dataclass
@@ -55,6 +61,7 @@ class AsyncChild:
         self._setting, self._listener = setting, listener
         self._running: dict[int, _Running] = {}
         self._numbers: dict[str, int] = {}
+        self._followed: set[int] = set()
         self._last = 0
         self._guilty: dict[int, Verdict] = {}
         self._ticks, self._stalled = 0, 0.0
@@ -62,7 +69,7 @@ class AsyncChild:
         shared = board.create()
         ours, theirs = socket.socketpair()
         self._board = board.view(shared)
-        self._logs = Channel(asyncio.get_running_loop(), ours, self._take_logs)
+        self._logs = Channel(asyncio.get_running_loop(), ours, self._take_report)
         try:
             self._process = Process(
                 ["async", theirs.fileno(), shared],
@@ -102,7 +109,9 @@ class AsyncChild:
                 self._numbers[call.id] = self._last
                 if call.timeout is not None:
                     running.deadline = now + call.timeout + self._setting.cancel_grace + SLACK
-                    running.verdict = _did_not_stop(timed_out(call.timeout), "timed out")
+                    running.verdict = _did_not_stop(timed_out(call.timeout), "timed out", LATE)
+                if call.follow:
+                    self._followed.add(self._last)
                 rows.append(call_row(self._last, call))
             self._process.send(["calls", rows])
 
@@ -113,6 +122,14 @@ class AsyncChild:
             running.deadline = time.monotonic() + self._setting.cancel_grace
             running.verdict = _did_not_stop(why, "was cancelled")
             self._process.send(["cancel", number, why])
+
+    def follow(self, call_id: str, is_wanted: bool) -> None:
+        """Hand on what a call prints from now on, or no more."""
+        number = self._numbers.get(call_id)
+        if number is not None and (running := self._running[number]).call.follow != is_wanted:
+            running.call = replace(running.call, follow=is_wanted)
+            (self._followed.add if is_wanted else self._followed.discard)(number)
+            self._process.send(["follow", number, is_wanted])
 
     def retire(self) -> None:
         """Let it end once nothing runs in it any more."""
@@ -175,23 +192,42 @@ class AsyncChild:
     def _take(self, message: list[Any]) -> None:
         kind = message[0]
         if kind == "done":
-            self._listener.on_done(
-                [(self._forget(row[0]).call.id, Outcome(*row[1:])) for row in message[1] if row[0] in self._running]
-            )
+            if self._followed:
+                self._logs.drain()  # what they printed last comes before what became of them
+            self._finish(message[1])
+        elif kind == "left":
+            self._listener.on_left(self, message[1])
         elif kind == "importing":
             self.importing = message[1]
         elif kind == "hello":
             self.is_ready = True
             self._listener.on_hello(self, message[1], message[2])
 
-    def _take_logs(self, message: list[Any]) -> None:
-        for number, text in message[1]:
-            if number in self._running:
-                self._running[number].log = text
+    def _finish(self, rows: list[list[Any]]) -> None:
+        running = self._running
+        self._listener.on_done([(self._forget(row[0]).call.id, outcome_from(row)) for row in rows if row[0] in running])
+
+    def _take_report(self, message: list[Any]) -> None:
+        kind, rows = message
+        if kind == "done":  # the loop is blocked: what had finished before has finished
+            self._finish(rows)
+            return
+        for number, *said in rows:
+            running = self._running.get(number)
+            if running is None:
+                continue
+            if kind == "logs":
+                running.log = said[0]
+            elif kind == "progress":
+                self._listener.on_progress(running.call.id, *said)
+            elif running.call.follow:
+                self._listener.on_output(running.call.id, *said)
 
     def _forget(self, number: int) -> _Running:
         running = self._running.pop(number)
         del self._numbers[running.call.id]
+        if self._followed:
+            self._followed.discard(number)
         if self.is_retired:
             self._since = time.monotonic()
         return running
@@ -213,12 +249,12 @@ class AsyncChild:
             if number > started:
                 back.append(running.call)
                 continue
-            error = self._guilty[number].own if number in self._guilty else lost
-            outcomes.append((running.call.id, failed(error, since=running.since, log=running.log)))
+            own = self._guilty.get(number, Verdict(lost, ""))
+            outcomes.append((running.call.id, failed(own.own, since=running.since, log=running.log, kinds=own.kinds)))
         if outcomes:
             self._listener.on_done(outcomes)
         self._listener.on_lost(self, back, how)
 
 
-def _did_not_stop(what: str, others: str) -> Verdict:
-    return Verdict(f"{what}; it did not stop and its process was killed", f", which {others} and did not stop")
+def _did_not_stop(what: str, others: str, kinds: tuple[str, ...] = ()) -> Verdict:
+    return Verdict(did_not_stop(what), f", which {others} and did not stop", kinds)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from threading import Event
 from types import FrameType
@@ -25,6 +25,7 @@ from reconciler.errors import ReconcilerError
 
 if TYPE_CHECKING:
     from reconciler.execute import Call, Outcome
+    from reconciler.execute.output import Recording
     from reconciler.registry import Task
 
 INTERRUPTED = 130
@@ -37,7 +38,7 @@ def run(what: str, params: tuple[tuple[str, Any], ...]) -> int:
     """Call one function here and now: no store, no record.
 
     NAME is a spec, whose parameters are used, with yours over them; TASK is a registered function. What it prints is
-    shown as it comes, its result last, on stdout. Exit code 1 when it fails.
+    shown as it comes, and on a terminal how far it says it is; its result last, on stdout. Exit code 1 when it fails.
     """
     settings = given().settings
     if settings.database_url:
@@ -86,7 +87,7 @@ def _call(what: str, params: dict[str, Any]) -> tuple[Task, Call]:
     from reconciler.execute import Call
     from reconciler.registry import TASKS, get_task_function
 
-    name, task, given_params, timeout = _meant(what)
+    name, task, given_params, timeout, memory_limit = _meant(what)
     get_task_function(task)  # for its error
     now = datetime.now(UTC)
     call = Call(
@@ -100,12 +101,13 @@ def _call(what: str, params: dict[str, Any]) -> tuple[Task, Call]:
         idempotency_key=f"{name}@{now.isoformat()}",
         revision=None,
         timeout=timeout,
+        memory_limit=memory_limit,
     )
     return TASKS[task], call
 
 
-def _meant(what: str) -> tuple[str, str, dict[str, Any], float | None]:
-    """The name, the task, its parameters and its timeout: of the spec so named, else of the bare function."""
+def _meant(what: str) -> tuple[str, str, dict[str, Any], float | None, int | None]:
+    """The name, the task, its parameters, its time and memory: of the spec so named, else of the bare function."""
     from reconciler.registry import TASKS
 
     names = []
@@ -114,13 +116,13 @@ def _meant(what: str) -> tuple[str, str, dict[str, Any], float | None]:
             if located.name == what:
                 spec = located.spec
                 limit = spec.timeout.total_seconds() if spec.timeout else None
-                return spec.name, spec.task, dict(spec.params), limit
+                return spec.name, spec.task, dict(spec.params), limit, spec.memory_limit
             names.append(located.name)
         for fault in specs.faults:
             # The spec that is meant may be the broken one.
             note(str(fault))
     if what in TASKS:
-        return what, what, {}, None
+        return what, what, {}, None, None
     raise ReconcilerError(f"run: no spec and no task named '{what}'{hint(what, [*names, *TASKS])}")
 
 
@@ -138,8 +140,21 @@ def _execute(task: Task, call: Call) -> Outcome:
 
     # What it prints is its log, on stderr, so that stdout holds the result alone.
     record = Recording(echo=sys.stderr, mask=Mask.of_stores(os.environ))
-    with captured():
+    with _shown(record) if sys.stderr.isatty() else nullcontext(), captured():
         return execute(task, call, record=record)
+
+
+@contextmanager
+def _shown(record: Recording) -> Iterator[None]:
+    """Tell on the terminal how far the task says it is."""
+    from reconciler.cli.screen import Screen, Shown
+
+    screen = Screen(sys.stderr)
+    record.echo, record.signs = screen, Shown(screen, record)
+    try:
+        yield
+    finally:
+        screen.clear()
 
 
 def _took(outcome: Outcome) -> str:

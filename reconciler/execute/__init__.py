@@ -6,8 +6,18 @@ from reconciler.execute.calling import (
     create_execution_record,
     execute,
     failed,
+    stopped,
     timed_out,
     with_execution_tracking,
 )
 
-__all__ = ["Call", "Outcome", "create_execution_record", "execute", "failed", "timed_out", "with_execution_tracking"]
+__all__ = [
+    "Call",
+    "Outcome",
+    "create_execution_record",
+    "execute",
+    "failed",
+    "stopped",
+    "timed_out",
+    "with_execution_tracking",
+]

@@ -11,19 +11,38 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from reconciler.execute.memory import is_of_memory, limited, went_beyond
 from reconciler.execute.output import Recording, recording
-from reconciler.execute.results import NotJSONError, TooLargeError, error_line, to_json, traceback_text
-from reconciler.registry import Task, TaskContext
+from reconciler.execute.results import (
+    NotJSONError,
+    TooLargeError,
+    error_line,
+    kinds_of,
+    only_cause,
+    to_json,
+    traceback_text,
+)
+from reconciler.registry import RetryAfter, Task, TaskContext
+from reconciler.registry.context import Signs
 from reconciler.registry.references import Mask, UnresolvedError, resolve
+
+# A time-out is to a retry rule what it would be to the function: a TimeoutError.
+LATE = kinds_of(TimeoutError())
+BEYOND_MEMORY = kinds_of(MemoryError())
+UNLIMITED = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One attempt of one occurrence. `timeout` is in seconds; None: no limit."""
+    """One attempt of one occurrence. `timeout` is in seconds, `memory_limit` in bytes; None: no limit.
+
+    `last_success` and `last_result` are for who takes a TaskContext. `follow`: somebody reads along from the start.
+    """
 
     id: str
     name: str
@@ -35,13 +54,19 @@ class Call:
     idempotency_key: str
     revision: str | None
     timeout: float | None
+    memory_limit: int | None = None
+    last_success: datetime | None = None
+    last_result: Any = None
+    follow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a call. Times are `time.monotonic()`, which all processes of a Linux host share.
 
-    `is_started` is false where the function was never called, as for what still queued at a stop.
+    `is_started` is false where the function was never called, as for what still queued at a stop. `kinds`: the class
+    of what was raised and its bases, dotted; none where nothing was, as when a process died. `retry_after`: in how
+    many seconds the task itself asked to be tried again.
     """
 
     is_success: bool
@@ -52,6 +77,8 @@ class Outcome:
     result: Any = None
     log: str = ""
     is_started: bool = True
+    kinds: tuple[str, ...] = ()
+    retry_after: float | None = None
 
 
 async def with_execution_tracking(task: Task, call: Call, *, record: Recording | None = None) -> Outcome:
@@ -114,10 +141,17 @@ def create_execution_record(
     }
 
 
-def failed(error: str, *, since: float | None = None, log: str = "", is_started: bool = True) -> Outcome:
+def failed(
+    error: str, *, since: float | None = None, log: str = "", is_started: bool = True, kinds: tuple[str, ...] = ()
+) -> Outcome:
     """A failure that the function itself did not report. `since` is monotonic; default: now."""
     now = time.monotonic()
-    return Outcome(False, now if since is None else since, now, error, None, None, log, is_started)
+    return Outcome(False, now if since is None else since, now, error, None, None, log, is_started, kinds)
+
+
+def stopped(outcome: Outcome, why: str) -> Outcome:
+    """What became of a call that was told to stop: failed with `why`, whatever it made of that."""
+    return replace(outcome, is_success=False, error=why, result=None, kinds=(), retry_after=None)
 
 
 def timed_out(seconds: float) -> str:
@@ -130,23 +164,28 @@ async def _called(task: Task, call: Call, own: Recording, started_at: float) -> 
     limit = asyncio.timeout(call.timeout) if task.is_async and call.timeout is not None else None
     try:
         positional, named = _arguments(task, call, own)
-        value = task.function(*positional, **named)
-        if limit is not None:
-            async with limit:
+        with UNLIMITED if call.memory_limit is None else limited(call.memory_limit):
+            value = task.function(*positional, **named)
+            if limit is not None:
+                async with limit:
+                    value = await value
+            elif task.is_async:
                 value = await value
-        elif task.is_async:
-            value = await value
-        elif inspect.isawaitable(value):
-            value = await value if _is_in_loop() else asyncio.run(_waited(value))
+            elif inspect.isawaitable(value):
+                value = await value if _is_in_loop() else asyncio.run(_waited(value))
         if limit is None or not limit.expired():
             return _succeeded(value, own, started_at)
-        error, trace = timed_out(call.timeout or 0), None
+        return failed(timed_out(call.timeout or 0), since=started_at, log=own.text(), kinds=LATE)
     except BaseException as raised:  # SystemExit and KeyboardInterrupt are the task's own doing as well
-        is_late = limit is not None and limit.expired()
-        # What the time limit itself raises tells nothing: its cause is where the function was.
-        trace = traceback_text((raised.__cause__ if is_late else None) or raised, own.mask)
-        error = timed_out(call.timeout or 0) if is_late else _error_of(raised, own.mask)
-    return Outcome(False, started_at, time.monotonic(), error, trace, None, own.text())
+        if limit is not None and limit.expired():
+            # What the time limit itself raises tells nothing: its cause is where the function was.
+            trace = traceback_text(raised.__cause__ or raised, own.mask)
+            error, kinds, cause = timed_out(call.timeout or 0), LATE, None
+        else:
+            trace, cause = traceback_text(raised, own.mask), only_cause(raised)
+            error, kinds = _error_of(raised, call, own.mask), kinds_of(cause)
+        later = cause.seconds(datetime.now(UTC)) if isinstance(cause, RetryAfter) else None
+        return Outcome(False, started_at, time.monotonic(), error, trace, None, own.text(), True, kinds, later)
 
 
 def _arguments(task: Task, call: Call, own: Recording) -> tuple[list[Any], dict[str, Any]]:
@@ -154,7 +193,7 @@ def _arguments(task: Task, call: Call, own: Recording) -> tuple[list[Any], dict[
     if params:
         params, secrets = resolve(params, os.environ)
         own.mask = own.mask.also(secrets)
-    context = {task.context_parameter: _context(call, params)} if task.context_parameter else {}
+    context = {task.context_parameter: _context(task, call, params, own)} if task.context_parameter else {}
     if not params and not task.needs_params:
         return [], context
     from reconciler.registry.params import bind  # imports pydantic
@@ -163,7 +202,11 @@ def _arguments(task: Task, call: Call, own: Recording) -> tuple[list[Any], dict[
     return positional, named | context
 
 
-def _context(call: Call, params: dict[str, Any]) -> TaskContext:
+def _context(task: Task, call: Call, params: dict[str, Any], own: Recording) -> TaskContext:
+    if own.signs is None:
+        own.signs = Signs()
+    if task.is_async and call.timeout is not None:
+        own.signs.ends_at = time.monotonic() + call.timeout
     return TaskContext(
         name=call.name,
         scheduled_for=call.scheduled_for,
@@ -174,6 +217,9 @@ def _context(call: Call, params: dict[str, Any]) -> TaskContext:
         revision=call.revision,
         logger=logging.getLogger(f"task.{call.name}"),
         params=params,
+        last_success=call.last_success,
+        last_result=call.last_result,
+        signs=own.signs,
     )
 
 
@@ -184,7 +230,7 @@ def _succeeded(value: Any, own: Recording, started_at: float) -> Outcome:
         result = to_json(value)
     except NotJSONError as error:
         what = f"returned {type(value).__name__}, which {error}; a task returns what JSON can hold, or nothing"
-        return Outcome(False, started_at, time.monotonic(), what, None, None, own.text())
+        return failed(what, since=started_at, log=own.text(), kinds=kinds_of(error))
     except TooLargeError as error:
         # The work is done, and running it again for its answer's size would do it twice.
         own.write(f"reconciler: {error}, so it was dropped\n")
@@ -192,7 +238,9 @@ def _succeeded(value: Any, own: Recording, started_at: float) -> Outcome:
     return Outcome(True, started_at, time.monotonic(), None, None, result, own.text())
 
 
-def _error_of(raised: BaseException, mask: Mask) -> str:
+def _error_of(raised: BaseException, call: Call, mask: Mask) -> str:
+    if call.memory_limit is not None and is_of_memory(only_cause(raised)):
+        return went_beyond(call.memory_limit)
     if isinstance(raised, UnresolvedError):
         return f"params: {raised}"
     if type(raised).__module__ == "reconciler.registry.params":

@@ -10,14 +10,19 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from reconciler.registry.context import Signs
 from reconciler.registry.references import Mask
 
+if TYPE_CHECKING:
+    from reconciler.execute.pieces import Pieces
+
 LOG_LIMIT = 64 * 1024
+PROGRESS_LIMIT = 200
 CUT = "[earlier output was dropped]\n"
 FORMAT = "%(levelname)s %(name)s: %(message)s"
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -50,28 +55,54 @@ def head(text: str, limit: int) -> str:
     return text if len(content) <= limit else content[: limit - 3].decode(errors="ignore") + "…"
 
 
+def progress_text(text: str, mask: Mask) -> str:
+    """The text of a progress as it is shown: one line, at most 200 characters."""
+    return mask(clean(" ".join(text.split())))[:PROGRESS_LIMIT]
+
+
 class Recording:
     """The output of one call. `echo` also sees it as it comes. `mask`: what is secret before a parameter is read."""
 
-    __slots__ = ("_chunks", "_size", "echo", "mask", "number", "written")
+    __slots__ = ("_chunks", "_size", "echo", "mask", "number", "pieces", "signs", "threads", "written")
 
-    def __init__(self, echo: TextIO | None = None, mask: Mask = NO_MASK) -> None:
+    def __init__(self, echo: TextIO | io.TextIOBase | None = None, mask: Mask = NO_MASK) -> None:
         self._chunks: list[str] = []
         self._size = 0
         self.written = 0
         self.number = 0
         self.mask = mask
-        self.echo = echo
+        self.echo: TextIO | io.TextIOBase | None = echo
+        self.signs: Signs | None = None
+        self.pieces: Pieces | None = None
+        self.threads = 0  # of a pool, at work for this call at this moment
 
     def write(self, text: str) -> None:
         with _changing:
             self._chunks.append(text)
             self._size += len(text)
             self.written += len(text)
+            if self.pieces is not None:
+                self.pieces.feed(text)
             if self._size > 4 * LOG_LIMIT:
                 self._trim()
         if self.echo is not None:
             self.echo.write(self.mask(text))
+
+    def follow(self, pieces: Callable[[int, str], Pieces]) -> None:
+        """From now on also fill pieces, made of the number of characters that are gone and the text that is kept."""
+        with _changing:
+            if self.pieces is None:
+                self.pieces = pieces(self.written - self._size, "".join(self._chunks))
+
+    def counted(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call it in this thread, which is at work for this call as long."""
+        with _changing:
+            self.threads += 1
+        try:
+            return function(*args)
+        finally:
+            with _changing:
+                self.threads -= 1
 
     def _trim(self) -> None:
         # More than is kept in the end: a secret that is cut in two could not be masked any more.

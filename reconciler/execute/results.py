@@ -22,6 +22,7 @@ RESULT_LIMIT = 256 * 1024
 ERROR_LIMIT = 8 * 1024
 TRACEBACK_LIMIT = 32 * 1024
 DEEPEST = 100
+MOST_KINDS = 32
 OWN_CODE = str(Path(__file__).parents[1])
 UNSHOWABLE = "(its text cannot be shown)"
 
@@ -63,6 +64,19 @@ def error_line(error: BaseException, mask: Mask = NO_MASK) -> str:
     if isinstance(error, BaseExceptionGroup) and error.exceptions:
         text += f": {error_line(error.exceptions[0], mask)}"
     return head(mask(clean(f"{type(error).__name__}: {text}" if text else type(error).__name__)), ERROR_LIMIT)
+
+
+def kinds_of(error: BaseException) -> tuple[str, ...]:
+    """Its class and the bases of that up to Exception, dotted: `('builtins.TimeoutError', 'builtins.OSError', …)`."""
+    classes = [kind for kind in type(error).__mro__ if kind not in (object, BaseException)]
+    return tuple(clean(f"{kind.__module__}.{kind.__qualname__}") for kind in classes[:MOST_KINDS])
+
+
+def only_cause(error: BaseException) -> BaseException:
+    """What a group of exceptions holds, where that is a single one; else the error itself."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def traceback_text(error: BaseException, mask: Mask = NO_MASK) -> str | None:

@@ -1,10 +1,10 @@
 """The registered task functions: how they are declared, found and called with the right parameters."""
 
+from reconciler.registry.context import RetryAfter, TaskContext
 from reconciler.registry.registry import (
     LIBRARY,
     TASKS,
     Task,
-    TaskContext,
     auto_discover_tasks,
     check_params,
     get_task_function,
@@ -15,6 +15,7 @@ from reconciler.registry.registry import (
 __all__ = [
     "LIBRARY",
     "TASKS",
+    "RetryAfter",
     "Task",
     "TaskContext",
     "auto_discover_tasks",

@@ -1,21 +1,21 @@
-"""Which Python functions are tasks, under which names, and what a task is told about its run.
+"""Which Python functions are tasks, and under which names.
 
-Knows nothing of schedules, stores or processes. What a function's parameters may hold is `params`.
+Knows nothing of schedules, stores or processes. What a function's parameters may hold is `params`, what it is told
+about its run `context`.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 
 from reconciler.errors import ReconcilerError
 from reconciler.nearest import did_you_mean
+from reconciler.registry.context import TaskContext
 
 if TYPE_CHECKING:
-    import logging
-    from datetime import datetime
     from pathlib import Path
 
     from reconciler.registry.params import ParamFault
@@ -42,21 +42,6 @@ class Task:
     @property
     def place(self) -> str:
         return f"{self.file}:{self.line}"
-
-
-@dataclass
-class TaskContext:
-    """What a task may ask about its own run: a parameter of this type, or one called `ctx` or `context`."""
-
-    name: str
-    scheduled_for: datetime
-    started_at: datetime
-    attempt: int
-    trigger: str
-    idempotency_key: str
-    revision: str | None
-    logger: logging.Logger
-    params: dict[str, Any] = field(default_factory=dict)
 
 
 TASKS: dict[str, Task] = {}

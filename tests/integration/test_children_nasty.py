@@ -113,6 +113,28 @@ async def test_a_blocked_loop_is_left_by_what_has_not_begun_and_named_to_the_oth
     )
 
 
+@pytest.mark.parametrize("body", ["time.sleep(600)", "os._exit(3)"])
+async def test_what_had_finished_before_in_the_same_turn_of_the_loop_has_finished(family: Start, body: str) -> None:
+    one = await family(f"{NEIGHBOURS}\n@task\nasync def nasty():\n    print('here')\n    {body}\n")
+    fine = [one.call("own.fine") for _ in range(50)]
+    nasty = one.call("own.nasty", timeout=1.0)
+    one.children.submit([*fine, nasty])
+    assert [(await one.outcome(call.id)).result for call in fine] == ["fine"] * 50
+    outcome = await one.outcome(nasty.id)
+    assert (outcome.is_success, outcome.log) == (False, "here\n")
+
+
+async def test_a_copy_of_the_process_that_a_task_makes_ends_without_a_word(family: Start) -> None:
+    one = await family("""
+@task
+async def forks():
+    pid = os.fork()
+    if not pid: os._exit(5)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+""")
+    assert [(await one.run("own.forks")).result for _ in range(3)] == [5, 5, 5]
+
+
 async def test_who_blocks_a_loop_that_nobody_shares_may_finish(family: Start) -> None:
     one = await family(f"{NEIGHBOURS}\n@task\nasync def blocks():\n    time.sleep(4)\n    return 'done'\n")
     guilty, later = one.submit("own.blocks"), one.submit("own.fine")

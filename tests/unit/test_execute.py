@@ -64,7 +64,7 @@ def test_a_sync_and_an_async_function_run_alike() -> None:
 def test_the_context_tells_a_task_about_its_run() -> None:
     def ask(run: TaskContext, region: str) -> dict[str, object]:
         run.logger.info("asked")
-        return {**vars(run), "logger": None}
+        return {**vars(run), "logger": None, "signs": None}
 
     outcome = run(ask, {"region": "eu"})
     assert outcome.result.pop("started_at")
@@ -77,6 +77,9 @@ def test_the_context_tells_a_task_about_its_run() -> None:
         "revision": "abc",
         "logger": None,
         "params": {"region": "eu"},
+        "last_success": None,
+        "last_result": None,
+        "signs": None,
     }
     assert outcome.log == "INFO task.nightly: asked\n"
 
