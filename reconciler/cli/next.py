@@ -33,41 +33,56 @@ def next_(
 
     A NAME is looked up in the specs first, then in the database; an EXPR needs neither.
     """
-    schedule, zone, found = _schedule(what, timezone, seconds)
+    schedule, zone, found, spec = _schedule(what, timezone, seconds)
     for warning in schedule.warnings if schedule else ():
         note(f"reconciler: warning: {warning}")
     now = datetime.now(UTC)
     since = aware(start, zone) if start else now
     instants = list(islice(schedule.upcoming(since), count)) if schedule else []
-    rows = [{"scheduled_for": utc(moment), "local": _local(moment, zone), "moment": moment} for moment in instants]
+    rows: list[dict[str, Any]] = [
+        {"scheduled_for": utc(moment), "local": _local(moment, zone), "moment": moment} for moment in instants
+    ]
+    fields = ["scheduled_for", "local"]
+    if spec and spec.jitter:
+        rows = [{**row, "starts": utc(_start(spec, row["moment"]))} for row in rows]
+        fields.append("starts")
     if output == "table":
-        _headline(what, schedule, found)
+        _headline(what, schedule, found, spec)
     columns = [
         Column("local time", lambda row: exact(row["moment"], zone)),
         Column("scheduled for (UTC)", lambda row: row["scheduled_for"]),
+        *([Column("starts (UTC)", lambda row: row["starts"])] if "starts" in fields else []),
         Column("from now", lambda row: when(row["moment"], now)),
     ]
-    answer: list[dict[str, Any]] = (
-        rows if output == "table" else [{k: r[k] for k in ("scheduled_for", "local")} for r in rows]
-    )
-    show(output, "occurrences", answer, columns, empty=_nothing(schedule), extra={"timezone": zone, "found_in": found})
+    answer = rows if output == "table" else [{key: row[key] for key in fields} for row in rows]
+    nothing = _nothing(schedule, spec)
+    show(output, "occurrences", answer, columns, empty=nothing, extra={"timezone": zone, "found_in": found})
     return 0
 
 
-def _schedule(what: str, timezone: str | None, seconds: str | None) -> tuple[Schedule | None, str, str]:
-    """The schedule meant, its zone, and where it was found."""
+def _start(spec: TaskSpec, moment: datetime) -> datetime:
+    """When it starts, put off by its jitter."""
+    from reconciler.occurrences import wake_at
+
+    return wake_at(spec, moment)
+
+
+def _schedule(
+    what: str, timezone: str | None, seconds: str | None
+) -> tuple[Schedule | None, str, str, TaskSpec | None]:
+    """The schedule meant, its zone, where it was found, and the spec that has it."""
     from reconciler.schedule import InvalidSchedule, Schedule
 
     if " " in what.strip() or what.startswith("@"):
         zone = timezone or "UTC"
         try:
-            return Schedule([what], zone, seconds=seconds), zone, "expression"  # type: ignore[arg-type]
+            return Schedule([what], zone, seconds=seconds), zone, "expression", None  # type: ignore[arg-type]
         except InvalidSchedule as error:
             raise ReconcilerError(f"next: {error}") from error
     spec, found = _find(what)
     if timezone:
         spec = type(spec).from_document({**spec.document(), "timezone": timezone})
-    return spec.when(), spec.timezone, found
+    return spec.when(), spec.timezone, found, spec
 
 
 def _find(name: str) -> tuple[TaskSpec, str]:
@@ -96,15 +111,18 @@ def _find_in_database(name: str, known: list[str]) -> tuple[TaskSpec, str]:
     raise ReconcilerError(f"next: no task named '{name}', neither in the specs nor in the database{meant}")
 
 
-def _headline(what: str, schedule: Schedule | None, found: str) -> None:
+def _headline(what: str, schedule: Schedule | None, found: str, spec: TaskSpec | None) -> None:
     if schedule is not None:
         from reconciler.schedule.describe import describe
 
         place = "" if found == "expression" else f" (from {found})"
-        line(f"{what}{place}: {describe(schedule)}")
+        also = f", and after {', '.join(spec.after)}" if spec and spec.after else ""
+        line(f"{what}{place}: {describe(schedule)}{also}")
 
 
-def _nothing(schedule: Schedule | None) -> str:
+def _nothing(schedule: Schedule | None, spec: TaskSpec | None) -> str:
+    if spec and spec.after and schedule is None:
+        return f"no schedule: it runs after {', '.join(spec.after)}"
     return "no schedule: it runs only when triggered" if schedule is None else "it never comes again"
 
 

@@ -51,11 +51,14 @@ def read(path: Path, environment: str | None) -> SpecSet:
     stores, so that the next command parses only what has changed.
     """
     from reconciler.registry import TASKS
-    from reconciler.specfiles import SpecReader, check_against
+    from reconciler.specfiles import Outside, SpecReader, check_against
 
     check = check_against(TASKS) if TASKS else None
-    cache = given().settings.directory / ".reconciler" / "cache"
-    return SpecReader(path, environment=environment, check=check, within=_around(path), cache=cache).read()
+    settings = given().settings
+    cache = settings.directory / ".reconciler" / "cache"
+    outside = Outside(frozenset(settings.notify.targets), len(settings.sources) > 1)
+    reader = SpecReader(path, environment=environment, check=check, within=_around(path), cache=cache, outside=outside)
+    return reader.read()
 
 
 def read_all() -> list[SpecSet]:

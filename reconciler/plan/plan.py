@@ -68,6 +68,8 @@ class Change:
     reason: str
     fields: tuple[FieldChange, ...] = ()
     moves_cursor: bool = False
+    # Of those that it waits for, only successes from now on count.
+    waits_anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ def _is_same(old: Any, new: Any) -> bool:
 def _change(wanted: Wanted, config: Held | None, documents: Documents, source: str) -> Change | None:
     name, path = wanted.name, wanted.path
     if config is None:
-        return Change("create", name, path, "new", moves_cursor=True)
+        return Change("create", name, path, "new", moves_cursor=True, waits_anew=True)
     is_edited = wanted.digest != config.digest
     fields = field_changes(documents[name], wanted.spec.document()) if is_edited else []
     moves = _names_other_instants(fields)
@@ -152,10 +154,10 @@ def _change(wanted: Wanted, config: Held | None, documents: Documents, source: s
         fields.append(FieldChange("path", config.path, path))
     if config.source != source:
         reason = f"taken over from source '{config.source}'"
-        return Change("adopt", name, path, reason, tuple(fields), moves_cursor=True)
+        return Change("adopt", name, path, reason, tuple(fields), moves_cursor=True, waits_anew=True)
     if is_edited:
         reason = f"edited, its instants {'count from now on' if moves else 'stay as they are'}"
-        return Change("update", name, path, reason, tuple(fields), moves)
+        return Change("update", name, path, reason, tuple(fields), moves, _waits_anew(fields))
     return Change("update", name, path, "moved, the spec is the same", tuple(fields)) if fields else None
 
 
@@ -164,6 +166,10 @@ def _names_other_instants(fields: Iterable[FieldChange]) -> bool:
         change.before is True if change.field == "suspend" else change.field.split(".")[0] in NAMES_INSTANTS
         for change in fields
     )
+
+
+def _waits_anew(fields: Iterable[FieldChange]) -> bool:
+    return any(change.field == "after" or (change.field == "suspend" and change.before is True) for change in fields)
 
 
 def _prune(

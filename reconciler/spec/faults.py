@@ -11,15 +11,20 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from reconciler.nearest import did_you_mean
-from reconciler.spec.spec import DstRule, History, Notify, Retries, TaskSpec
+from reconciler.spec.spec import Deadline, DstRule, History, Notify, Retries, TaskSpec
 from reconciler.typewords import allowed_words, not_a, not_one_of, noun, shown
 
-PARTS: dict[str, type[BaseModel]] = {"retries": Retries, "dst": DstRule, "history": History, "notify": Notify}
+PARTS: dict[str, type[BaseModel]] = {
+    "retries": Retries,
+    "deadline": Deadline,
+    "dst": DstRule,
+    "history": History,
+    "notify": Notify,
+}
 SPEC_KEYS = (*TaskSpec.model_fields, "environments")
 NEEDED = {
     "task": "is missing; name a registered task",
     "name": "is missing; only a file's first document takes the file's name",
-    "to": "is missing; list whom to tell",
 }
 # How other schedulers call it, where no spelling is near.
 OTHER_WORDS = {
@@ -42,8 +47,41 @@ OTHER_WORDS = {
     "paused": "suspend",
     "tags": "labels",
     "depends_on": "after",
+    "depends": "after",
+    "needs": "after",
+    "requires": "after",
+    "upstream": "after",
     "concurrency": "overlap",
+    "concurrency_policy": "overlap",
+    "catchup": "missed",
+    "misfire": "missed",
+    "memory": "memory_limit",
+    "mem": "memory_limit",
+    "retry": "retries",
+    "max_retries": "retries",
+    "deadline_seconds": "deadline",
+    "start_deadline": "deadline",
+    "starting_deadline_seconds": "deadline",
+    "active_deadline_seconds": "timeout",
+    "max_failures": "pause_after_failures",
+    "holidays": "skip_on",
+    "calendar": "skip_on",
+    "retention": "history",
     "alerts": "notify",
+    "on_failure": "notify",
+    "healthcheck": "notify",
+    "max": "attempts",
+    "times": "attempts",
+    "max_attempts": "attempts",
+    "delay": "backoff",
+    "errors": "retry_on",
+    "exceptions": "retry_on",
+    "targets": "to",
+    "who": "to",
+    "url": "ping",
+    "events": "on",
+    "days": "keep",
+    "logs": "keep_logs",
     "id": "name",
     "title": "name",
 }
@@ -83,6 +121,8 @@ def _worded(found: Mapping[str, Any], context: Mapping[str, Any]) -> str:
         return not_one_of(found["input"], allowed_words(context))
     if at == ("retries",) and isinstance(found["input"], int):
         return f"{value} is not a mapping; write {{attempts: {value}}}, which counts the first try too"
+    if at == ("deadline",) and isinstance(found["input"], str):
+        return f"{value} is not a mapping; write {{start: {found['input']}}} or {{finish: {found['input']}}}"[:200]
     if wanted := noun(kind):
         return not_a(wanted, found["input"])
     return _bounds(kind, value, context) or found["msg"]

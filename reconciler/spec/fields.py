@@ -28,11 +28,13 @@ from reconciler.typewords import shown
 NAME_SHAPE = r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?"
 NAME_RULE = "names have a-z, 0-9 and '.', '_', '-' inside, up to 128 characters"
 _NAME = re.compile(NAME_SHAPE).fullmatch
+_ERROR_NAME = re.compile(r"(?:[^\W\d]\w*\.)*[^\W\d]\w{0,127}").fullmatch
 DAY_SHAPE = r"\d{4}-\d{2}-\d{2}"
 YEARS = range(1970, 2201)
 
 # Given to validation as its context where a day may be a calendar's name (see `Day`).
-Calendars = Callable[[str], tuple[date, ...]]
+# It answers a name and a zone, which is what the days of an event at a time of day depend on.
+Calendars = Callable[[str, str], tuple[date, ...]]
 
 
 def is_name(text: str) -> bool:
@@ -85,7 +87,7 @@ def _days(value: object, info: ValidationInfo) -> tuple[date, ...]:
     calendars: Calendars | None = info.context
     if calendars is None or re.match(r"[\d-]+$", value):
         return (parse_day(value),)
-    return calendars(value)
+    return calendars(value, info.data.get("timezone", "UTC"))
 
 
 def _flattened(days: tuple[tuple[date, ...], ...]) -> tuple[date, ...]:
@@ -131,6 +133,7 @@ def _positive(length: timedelta) -> timedelta:
     return length
 
 
+LEAST_MEMORY = 16 * 1024**2
 SIZES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
@@ -142,9 +145,32 @@ def _size(value: object) -> int:
     return int(found[1]) * SIZES[found[2]]
 
 
+def _for_a_process(size: int) -> int:
+    if size < LEAST_MEMORY:
+        least = _size_text(LEAST_MEMORY)
+        raise ValueError(f"'{_size_text(size)}' is less than a process needs; the least is '{least}'")
+    return size
+
+
 def _size_text(size: int) -> str:
     unit = next(unit for unit, bytes_ in reversed(SIZES.items()) if size % bytes_ == 0)
     return f"{size // SIZES[unit]}{unit}"
+
+
+def _error_name(text: str) -> str:
+    if not _ERROR_NAME(text):
+        raise ValueError(
+            f"{shown(text)} is not the name of an exception; examples: 'TimeoutError', 'requests.ConnectionError'"
+        )
+    return text
+
+
+def _url_or_reference(value: object) -> object:
+    is_reference = isinstance(value, dict) and value.keys() == {"from_env"} and isinstance(value["from_env"], str)
+    is_url = isinstance(value, str) and re.match(r"https?://[^\s/]", value)
+    if not is_reference and not is_url and not hasattr(value, "from_env"):
+        raise ValueError(f"{shown(value)} is not a URL; write 'https://…', or {{from_env: NAME}} for a secret one")
+    return value
 
 
 def _filled(entries: tuple[object, ...]) -> tuple[object, ...]:
@@ -180,10 +206,11 @@ Moment = Annotated[
     PlainSerializer(_moment_text, return_type=str),
     WithJsonSchema({"type": "string", "examples": ["2026-12-24T18:00:00Z", "2026-12-24"]}),
 ]
-# Bytes, written as `512M` or `2G` (powers of 1024), or as a plain number of bytes.
-Size = Annotated[
+# Bytes for a process, written as `512M` or `2G` (powers of 1024), or as a plain number of bytes.
+Memory = Annotated[
     int,
     BeforeValidator(_size),
+    AfterValidator(_for_a_process),
     PlainSerializer(_size_text, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^[1-9][0-9]*[KMGT]?$", "examples": ["512M", "2G"]}),
 ]
@@ -195,4 +222,7 @@ Day = Annotated[
     WithJsonSchema({"type": "string", "examples": ["2026-12-24"]}),
 ]
 Days = Annotated[tuple[Day, ...], AfterValidator(_flattened)]
+# As Python shows it in a traceback, with as much of its module as one likes.
+ErrorName = Annotated[str, Strict(), AfterValidator(_error_name)]
+UrlOrReference = BeforeValidator(_url_or_reference)
 Filled = AfterValidator(_filled)

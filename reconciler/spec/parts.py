@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from reconciler.durations import format_duration, parse_duration
-from reconciler.spec.fields import Filled, Length, Line, Span, Whole
+from reconciler.spec.fields import ErrorName, Filled, Length, Line, Span, UrlOrReference, Whole
 
+NOBODY = "names nobody; give to or ping"
 Event = Literal["failure", "recovery", "missed"]
 
 
@@ -26,11 +28,10 @@ class Retries(Part):
     max_backoff: Length = Field(
         default=parse_duration("10m"), validate_default=True, description="No wait is longer than this."
     )
-
-    retry_on: tuple[Line, ...] = Field(
+    retry_on: tuple[ErrorName, ...] = Field(
         default=(), max_length=100, description="Only after these exceptions, by name; empty: after any."
     )
-    give_up_on: tuple[Line, ...] = Field(
+    give_up_on: tuple[ErrorName, ...] = Field(
         default=(), max_length=100, description="Never after these exceptions, by name."
     )
 
@@ -42,10 +43,25 @@ class Retries(Part):
             raise ValueError(f"'{format_duration(longest)}' is shorter than backoff, '{format_duration(first)}'")
         return longest
 
+    @field_validator("give_up_on")
+    @classmethod
+    def _not_both(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if both := [name for name in names if name in info.data.get("retry_on", ())]:
+            raise ValueError(f"'{both[0]}' is in retry_on too; leave it in one of them")
+        return names
+
 
 class Deadline(Part):
     start: Span | None = Field(default=None, description="Not started any more when it is later than this.")
     finish: Span | None = Field(default=None, description="Cut short when it is later than this, retries included.")
+
+    @field_validator("finish")
+    @classmethod
+    def _after_start(cls, finish: timedelta | None, info: ValidationInfo) -> timedelta | None:
+        start = info.data.get("start")
+        if start and finish and finish < start:
+            raise ValueError(f"'{format_duration(finish)}' is shorter than start, '{format_duration(start)}'")
+        return finish
 
 
 class DstRule(Part):
@@ -65,7 +81,7 @@ class FromEnv(Part):
     from_env: Line = Field(description="The environment variable that holds it.")
 
 
-Ping = FromEnv | Line
+Ping = Annotated[FromEnv | Line, UrlOrReference]
 
 
 class Notify(Part):
@@ -73,3 +89,9 @@ class Notify(Part):
     to: tuple[Line, ...] = Field(default=(), max_length=100, description="Names of targets in the settings.")
     no_success_for: Span | None = Field(default=None, description="Tell when nothing has succeeded for so long.")
     ping: Ping | None = Field(default=None, description="A URL that hears of each success, and of each failure.")
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Notify:
+        if not self.to and self.ping is None:
+            raise ValueError(NOBODY)
+        return self

@@ -28,10 +28,10 @@ from reconciler.spec.fields import (
     Days,
     Length,
     Line,
+    Memory,
     Moment,
     Name,
     Prose,
-    Size,
     Span,
     Whole,
     YesNo,
@@ -81,7 +81,7 @@ class TaskSpec(Part):
         default_factory=dict, max_length=256, description="The function's arguments."
     )
     timeout: Span | None = Field(default=None, description="How long one attempt may take.")
-    memory_limit: Size | None = Field(default=None, description="How much memory one attempt may take.")
+    memory_limit: Memory | None = Field(default=None, description="How much memory one attempt may take.")
     deadline: Deadline = Field(default=Deadline(), description="How long after its instant it may start and finish.")
     retries: Retries = Field(default=Retries(), description="How often a failed run is tried again.")
     overlap: Literal["skip", "allow", "queue", "replace"] = Field(default="skip", description="If it still runs.")

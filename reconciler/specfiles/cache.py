@@ -25,12 +25,13 @@ import pydantic
 from reconciler import __version__
 from reconciler.spec import TaskSpec
 from reconciler.spec.specset import Fault, LocatedSpec
+from reconciler.specfiles.mentions import Mention
 from reconciler.specfiles.onefile import Held, Named
 from reconciler.specfiles.onepass import Known
 from reconciler.specfiles.walk import COARSE_TICK_NS, Stamp, stamp_of
 from reconciler.specfiles.yamlgate import VERSION as YAML_VERSION
 
-FORMAT = 1
+FORMAT = 2
 LARGEST = 256 * 1024 * 1024
 MOST_CACHES = 16
 
@@ -131,16 +132,18 @@ def _entry(known: Known, began: int) -> list[Any]:
         named,
         warnings,
         sorted(known.held.environments),
+        known.held.mentions,
     ]
 
 
 def _known(path: str, entry: list[Any], fetch: Fetch) -> Known:
-    stamp, is_settled, digest, defaults, calendars, rows, warnings, environments = entry
+    stamp, is_settled, digest, defaults, calendars, rows, warnings, environments, mentions = entry
     named = []
     for name, begins, line, column, spec_digest in rows:
         located = LocatedSpec(partial(fetch, path, name, spec_digest), path, begins, spec_digest, name)
         named.append(Named(name, begins, line, column, located))
-    held = Held(named, [], [Fault(*warning) for warning in warnings], set(environments))
+    warned, mentioned = [Fault(*warning) for warning in warnings], tuple(Mention(*one) for one in mentions)
+    held = Held(named, [], warned, set(environments), mentioned)
     return Known(tuple(stamp), is_settled is True, digest, held, None, tuple(defaults), dict(calendars))
 
 

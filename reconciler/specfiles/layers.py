@@ -52,10 +52,11 @@ class Rules:
 
 @dataclass(slots=True)
 class Judged:
-    """What became of one document: a spec where it is good enough to be one."""
+    """What became of one document: a spec where it is good enough to be one, and the layers that it was made of."""
 
     spec: TaskSpec | None
     faults: list[Fault]
+    layers: Sequence[Layer]
 
 
 def judge(layers: Sequence[Layer], default_name: str | None, rules: Rules) -> Judged:
@@ -87,9 +88,10 @@ def _validated(value: dict[str, Any], layers: Sequence[Layer], rules: Rules) -> 
     try:
         spec = TaskSpec.model_validate(value, context=rules.calendars)
     except ValidationError as error:
-        return Judged(None, _faults(layers, chain(flaws(error), _unsettled_flaws(value, error, rules.check))))
-    found = list(_param_flaws(spec.task, spec.params, rules.check)) if rules.check else ()
-    return Judged(spec, _faults(layers, iter(found)) if found else [])
+        found = chain(flaws(error), _unsettled_flaws(value, error, rules.check))
+        return Judged(None, _faults(layers, found), layers)
+    misfits = list(_param_flaws(spec.task, spec.params, rules.check)) if rules.check else ()
+    return Judged(spec, _faults(layers, iter(misfits)) if misfits else [], layers)
 
 
 def _unsettled_flaws(value: Mapping[str, Any], error: ValidationError, check: Check | None) -> Iterator[Flaw]:

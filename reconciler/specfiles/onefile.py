@@ -9,24 +9,14 @@ from typing import NamedTuple
 from reconciler.spec import Fault, LocatedSpec, TaskSpec
 from reconciler.spec.faults import Flaw
 from reconciler.spec.fields import is_name
+from reconciler.spec.parts import NOBODY
 from reconciler.specfiles.layers import Layer, Rules, fault_at, judge
+from reconciler.specfiles.mentions import Mention, mentions_of
 from reconciler.specfiles.yamlgate import load
 from reconciler.specfiles.yamltree import Document, Inside, Loaded, mark_of
 from reconciler.typewords import shown
 
 MOST_FAULTS = 1_000
-
-# What a spec may say already, and this version does not do yet; a field is named only where it says so.
-_NOT_YET = {
-    "after": "is checked and kept, and not acted on yet: the task does not run because of these",
-    "notify": "is checked and kept, and not acted on yet: nobody is told",
-    "pause_after_failures": "is checked and kept, and not acted on yet: the task is not paused by itself",
-}
-_NOT_YET_VALUES = {
-    ("overlap", "queue"): "'queue' is not acted on yet: an instant that comes due during a run is skipped",
-    ("overlap", "replace"): "'replace' is not acted on yet: an instant that comes due during a run is skipped",
-    ("missed", "all"): "'all' is not acted on yet: of missed instants only the latest runs",
-}
 
 
 class Named(NamedTuple):
@@ -41,12 +31,13 @@ class Named(NamedTuple):
 
 @dataclass(slots=True)
 class Held:
-    """What one file holds, and the environments that it names. Documents without a usable name are only in `faults`."""
+    """What one file holds, and what it names elsewhere. Documents without a usable name are only in `faults`."""
 
     named: list[Named] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
     environments: set[str] = field(default_factory=set)
+    mentions: tuple[Mention, ...] = ()
 
 
 def specs_in(data: bytes, path: str, shown_path: str, defaults: Sequence[Layer], rules: Rules) -> Held:
@@ -88,7 +79,8 @@ def _default_faults(layer: Layer) -> list[Fault]:
     if "name" in layer.value:
         faults.append(fault_at([layer], Flaw(("name",), "cannot be a default: every spec has its own", at_key=True)))
     anything = Layer(layer.path, {"task": "any"}, mark_of(layer.spot))
-    return faults + judge([anything, _nameless(layer)], "any", Rules(None, lambda name: (), None)).faults
+    found = judge([anything, _nameless(layer)], "any", Rules(None, lambda name, zone: (), None)).faults
+    return faults + [fault for fault in found if fault.what != NOBODY]
 
 
 def _layer(document: Document, path: str, faults: list[Fault]) -> Layer | None:
@@ -129,7 +121,8 @@ def _add(
     begins = mark_of(own.spot).line + 1
     good = None
     if judged.spec is not None:
-        held.warnings += [fault_at(layers, flaw) for flaw in _warnings(judged.spec)]
+        held.warnings += [fault_at(judged.layers, flaw) for flaw in _warnings(judged.spec)]
+        held.mentions += mentions_of(judged.spec, judged.layers)
         if is_sound and not judged.faults:
             good = LocatedSpec(judged.spec, path, begins, judged.spec.digest, judged.spec.name)
     if good or (isinstance(name, str) and is_name(name)):
@@ -149,12 +142,10 @@ def _nameless(layer: Layer) -> Layer:
 
 
 def _warnings(spec: TaskSpec) -> Iterator[Flaw]:
-    for key, what in _NOT_YET.items():
-        if getattr(spec, key):
-            yield Flaw((key,), what)
-    for (key, value), what in _NOT_YET_VALUES.items():
-        if getattr(spec, key) == value:
-            yield Flaw((key,), what)
+    if spec.missed != "all":
+        for key in ("missed_limit", "missed_within"):
+            if key in spec.model_fields_set:
+                yield Flaw((key,), f"says nothing with 'missed: {spec.missed}'; it is for 'missed: all'")
     schedule = spec.when()
     for what in schedule.warnings if schedule else ():
         yield Flaw(("schedule",), what)

@@ -21,6 +21,7 @@ from typing import Any
 from reconciler.errors import ReconcilerError
 from reconciler.spec import Fault, LocatedSpec, SpecSet, TaskSpec
 from reconciler.spec.by_digest import spec_of
+from reconciler.specfiles.mentions import Outside
 
 LONGEST_ANSWER = 1 << 30
 
@@ -50,7 +51,12 @@ class ReaderProcess:
         self._turn = asyncio.Lock()
 
     async def read(
-        self, root: Path | str, environment: str | None, modules: Sequence[str], directory: Path | str
+        self,
+        root: Path | str,
+        environment: str | None,
+        modules: Sequence[str],
+        directory: Path | str,
+        outside: Outside = Outside(),  # noqa: B008 - frozen
     ) -> SpecSet:
         """The specs below `root` as they are now, checked against the tasks of `modules` below `directory`.
 
@@ -63,6 +69,7 @@ class ReaderProcess:
                 "environment": environment,
                 "modules": list(modules),
                 "directory": os.fspath(directory),
+                "outside": [None if outside.targets is None else sorted(outside.targets), outside.has_other_sources],
             }
         )
         async with self._turn:

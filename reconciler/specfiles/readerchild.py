@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from reconciler.errors import ReconcilerError
 from reconciler.registry import TASKS, auto_discover_tasks
 from reconciler.spec.specset import Fault, SpecSet
+from reconciler.specfiles.mentions import Outside
 from reconciler.specfiles.specfiles import SpecReader, check_against
 
 PR_SET_PDEATHSIG = 1
@@ -89,7 +90,13 @@ class Answering:
         directory = Path(question["directory"])
         os.chdir(directory)
         faults = auto_discover_tasks(question["modules"], directory)
-        reader = SpecReader(Path(question["root"]), environment=question["environment"], check=check_against(TASKS))
+        targets, has_others = question["outside"]
+        reader = SpecReader(
+            Path(question["root"]),
+            environment=question["environment"],
+            check=check_against(TASKS),
+            outside=Outside(None if targets is None else frozenset(targets), has_others),
+        )
         return _Asked(reader, faults)
 
 

@@ -20,6 +20,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.spec import Fault, LocatedSpec, SpecSet, TaskSpec
 from reconciler.specfiles.cache import SpecCache, catalogue_of
 from reconciler.specfiles.layers import Check
+from reconciler.specfiles.mentions import Outside, round_in_circles, unknown_names, unknown_targets
 from reconciler.specfiles.onepass import Known, Pass
 from reconciler.specfiles.walk import DEFAULTS, Amiss, Found, Walk, alone, walk
 from reconciler.typewords import shown
@@ -40,7 +41,8 @@ class SpecReader:
 
     `environment` picks from each spec's `environments`. `check` says what is wrong with a spec's task and parameters.
     For a single file, `within` is the directory whose defaults and calendars hold; by default its own. With `cache`, a
-    directory, what files held is kept there, and another process parses only those that have changed since.
+    directory, what files held is kept there, and another process parses only those that have changed since. `outside`
+    says what specs may name beyond each other.
     """
 
     def __init__(
@@ -51,12 +53,14 @@ class SpecReader:
         check: Check | None = None,
         within: Path | None = None,
         cache: Path | None = None,
+        outside: Outside = Outside(),  # noqa: B008 - frozen
     ) -> None:
         self.root = root
         self.environment = environment
         self.check = check
         self.within = within
         self.cache = cache
+        self.outside = outside
         self._fetched: dict[tuple[str, str], LocatedSpec] = {}
         self._fetches = 0
         self._known: dict[str, Known] = {}
@@ -84,7 +88,7 @@ class SpecReader:
             is_same = not now.changed and now.known.keys() == self._known.keys() and found.amiss == self._amiss
             self._known, self._amiss = now.known, found.amiss
             if self._last is None or not is_same:
-                self._last = _gathered(now, None if is_alone else self.environment)
+                self._last = _gathered(now, None if is_alone else self.environment, self.outside, is_alone)
             return self._last
 
     def _cache(self, root: str, shown_root: str) -> SpecCache | None:
@@ -142,16 +146,23 @@ class _TaskCheck:
         return catalogue_of({name: task.function for name, task in self.tasks.items()})
 
 
-def _gathered(now: Pass, environment: str | None) -> SpecSet:
+def _gathered(now: Pass, environment: str | None, outside: Outside, is_alone: bool) -> SpecSet:
     faults = [Fault(now.where(path), 1, 1, "file", what) for path, what in now.found.amiss]
     for known in now.known.values():
         faults += known.held.faults
     specs, doubled = _named_once(now)
+    faults += doubled
     warnings = [warning for known in now.known.values() for warning in known.held.warnings]
     warnings += _undeclared(now, environment)
+    if mentions := [mention for known in now.known.values() for mention in known.held.mentions]:
+        faults += round_in_circles(mentions)
+        faults += unknown_targets(mentions, outside.targets) if outside.targets is not None else ()
+        is_all = not (is_alone or outside.has_other_sources)
+        hint = "it has to be the name of a spec here" if is_all else "it has to be in force, or among other specs"
+        (faults if is_all else warnings).extend(unknown_names(mentions, _names(now), hint))
     return SpecSet(
         tuple(specs),
-        _in_order([*faults, *doubled], now.where("")),
+        _in_order(faults, now.where("")),
         _in_order(warnings, now.where("")),
         len(now.found.files),
     )
@@ -165,6 +176,13 @@ def _undeclared(now: Pass, environment: str | None) -> Iterator[Fault]:
     if environment is not None and declared and environment not in declared:
         what = f"no spec declares {shown(environment)}; {did_you_mean(environment, sorted(declared))}"
         yield Fault(now.where(""), 1, 1, "environment", what)
+
+
+def _names(now: Pass) -> set[str]:
+    """Every name there is, and what a file that cannot be read may be about."""
+    names = {one.name for known in now.known.values() for one in known.held.named}
+    faulty = [*(path for path, known in now.known.items() if known.held.faults), *(one.path for one in now.found.amiss)]
+    return names | {path.rpartition("/")[2].rpartition(".")[0] for path in faulty}
 
 
 def _named_once(now: Pass) -> tuple[list[LocatedSpec], list[Fault]]:

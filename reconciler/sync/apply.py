@@ -14,14 +14,15 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from reconciler.db import claims, configs, cursors, overrides, revisions
+from reconciler.db import claims, configs, cursors, followers, overrides, revisions
 from reconciler.db.configs import ConfigKey, ConfigRow
 from reconciler.db.link import Transaction
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, Refused
 from reconciler.occurrences import TICK, Pause, Skip, skip_between
 from reconciler.plan import Change, Documents, Plan
 from reconciler.spec import TaskSpec
 from reconciler.spec.by_digest import known_spec, remember, spec_of
+from reconciler.spec.circles import circles, words
 from reconciler.spec.specset import LocatedSpec
 
 # So many names are worked through before the loop gets a turn: it beats for the runner, too.
@@ -52,12 +53,22 @@ async def apply(tx: Transaction, work: Work) -> None:
     if changed:
         rows = await _rows(work, changed)
         await cursors.ensure(tx, [row.name for row in rows], work.now)
+        anew = {change.name for change in changed if change.waits_anew}
+        await followers.wait_anew(tx, [row.name for row in rows if row.spec["after"] and row.name in anew], work.now)
         await configs.upsert(tx, rows, work.revision)
+        if any(row.spec["after"] for row in rows):
+            await _refuse_circles(tx)
         digests = {key.name: key.digest for key in work.keys}
         await revisions.append(tx, [row for row in rows if digests.get(row.name) != row.digest], work.sync_id)
     if removed:
         await configs.delete(tx, removed)
         await revisions.mark_removed(tx, removed)
+
+
+async def _refuse_circles(tx: Transaction) -> None:
+    """Whoever reads one source, or one file of it, does not see a circle that leads through others."""
+    for circle in circles(await followers.upstreams(tx)):
+        raise Refused(f"after: {words(circle)}: nothing is applied")
 
 
 async def _rows(work: Work, changed: Iterable[Change]) -> list[ConfigRow]:
@@ -109,7 +120,7 @@ async def _pauses(tx: Transaction, names: Sequence[str], moment: datetime) -> di
     for one in await overrides.since(tx, names, moment):
         ends = [end for end in (one.ended_at, one.expires_at) if end]
         pause = Pause(one.created_at, min(ends, default=None), one.reason, one.actor)
-        found.setdefault(one.name, []).append(pause)
+        found.setdefault(str(one.name), []).append(pause)
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from reconciler.plan.guards import Options
 from reconciler.scheduler import SchedulerService
 from reconciler.settings import Settings, SourceSettings
 from reconciler.spec.specset import SpecSet
+from reconciler.specfiles import Outside
 from reconciler.specfiles.reader import ReaderProcess
 from reconciler.sync.notices import Notices
 from reconciler.sync.reconcile import Pass, Request, reconcile, record_failure
@@ -38,7 +40,10 @@ SPREAD: Final = (0.9, 1.1)
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """What the passes work with. `on_code_change` is awaited when task code was saved, with `watch` only."""
+    """What the passes work with. `on_code_change` is awaited when task code was saved, with `watch` only.
+
+    `on_turn` hears of every pass, with the seconds that it took, also where it came to nothing (None).
+    """
 
     settings: Settings
     link: Link
@@ -47,6 +52,7 @@ class Loop:
     actor: str = "service"
     on_code_change: Callable[[], Awaitable[None]] | None = None
     on_pass: Callable[[SourceSettings, Pass], None] | None = None
+    on_turn: Callable[[SourceSettings, Pass | None, float], None] | None = None
 
 
 async def sync_loop(loop: Loop) -> None:
@@ -75,12 +81,16 @@ class _Source:
         self._source = source
         self._failures = 0
         self._is_frozen = False
+        self._outcome: Pass | None = None
         self._notices = Notices(source.name if len(loop.settings.sources) > 1 else "")
 
     async def run(self) -> None:
         while True:
             self.is_wanted.clear()
+            began, self._outcome = time.monotonic(), None
             self._failures = 0 if await self._pass() else self._failures + 1
+            if self._loop.on_turn:
+                self._loop.on_turn(self._source, self._outcome, time.monotonic() - began)
             _end_if_cancelled()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._rest().total_seconds()):
@@ -95,7 +105,7 @@ class _Source:
     async def _pass(self) -> bool:
         """One pass; False where it is to be tried again sooner than at the interval."""
         try:
-            outcome = await self._reconciled()
+            outcome = self._outcome = await self._reconciled()
         except StoreUnavailable as error:
             self._notices.postgresql_away(str(error))
             return False
@@ -123,7 +133,10 @@ class _Source:
         asking = asyncio.create_task(asyncio.to_thread(revision_of, self.root))
         read: SpecSet | str
         try:
-            read = await self.reader.read(self.root, settings.environment, settings.task_modules, settings.directory)
+            outside = Outside(frozenset(settings.notify.targets), len(settings.sources) > 1)
+            read = await self.reader.read(
+                self.root, settings.environment, settings.task_modules, settings.directory, outside
+            )
         except ReconcilerError as error:
             read = str(error)
         options = Options(self._source.name, self._source.prune, self._source.max_prune)

@@ -15,6 +15,7 @@ import pytest
 
 from reconciler.errors import ReconcilerError
 from reconciler.spec.specset import SpecSet
+from reconciler.specfiles import Outside
 from reconciler.specfiles.reader import ReaderProcess
 
 TASKS = """
@@ -79,7 +80,7 @@ async def gone(pid: int) -> bool:
 
 async def test_specs_come_with_their_documents_checked_against_the_tasks(project: Project) -> None:
     project.spec("b", "task: reports.biuld\n")
-    project.spec("c", "task: reports.build\nparams: {regoin: eu}\nafter: [a]\n")
+    project.spec("c", "task: reports.build\nparams: {regoin: eu}\nmissed_limit: 5\n")
     found = await project.read()
     first = found.specs[0]
     assert (first.spec.name, first.path, first.line, first.spec.digest) == ("a", "a.yaml", 1, first.digest)
@@ -89,8 +90,22 @@ async def test_specs_come_with_their_documents_checked_against_the_tasks(project
         "specs/c.yaml:2:10",
     ]
     assert "did you mean 'reports.build'?" in found.faults[0].what
-    assert [warning.field for warning in found.warnings] == ["after"]
+    assert [warning.field for warning in found.warnings] == ["missed_limit"]
     assert found.files == 3
+
+
+async def test_what_specs_name_of_each_other_and_of_the_settings_is_judged_there_too(project: Project) -> None:
+    project.spec("b", "task: reports.build\nparams: {region: eu}\nafter: [c]\nnotify: {to: [ops]}\n")
+    project.spec("c", "task: reports.build\nparams: {region: eu}\nafter: [b, d]\n")
+    found = await project.read()
+    assert [f"{fault.path}: {fault.field}: {fault.what}" for fault in found.faults] == [
+        "specs/b.yaml: after[0]: b -> c -> b goes round in a circle; remove one of these",
+        "specs/c.yaml: after[1]: no spec 'd'; it has to be the name of a spec here",
+    ]
+    outside = Outside(frozenset({"dev"}), has_other_sources=True)
+    read = await project.reader.read(project.specs, None, ["readertasks"], project.directory, outside)
+    assert [fault.field for fault in read.faults] == ["after[0]", "notify.to[0]"]
+    assert [warning.field for warning in read.warnings] == ["after[1]"]
 
 
 async def test_nothing_changed_is_the_same_answer_and_a_change_is_seen(project: Project) -> None:

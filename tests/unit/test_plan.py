@@ -81,7 +81,7 @@ def only(specs: list[Wanted], configs: list[Held], **options: Any) -> Change:
 
 
 def test_a_new_spec_is_created_and_counts_from_now() -> None:
-    assert only([wanted("a")], []) == Change("create", "a", "a.yaml", "new", (), moves_cursor=True)
+    assert only([wanted("a")], []) == Change("create", "a", "a.yaml", "new", (), True, True)
 
 
 def test_the_same_digest_and_path_is_no_change() -> None:
@@ -118,6 +118,27 @@ def test_only_the_fields_that_differ_are_named() -> None:
 def test_only_what_names_instants_moves_the_cursor(before: dict[str, Any], after: dict[str, Any], moves: bool) -> None:
     change = only([wanted("a", **after)], [held("a", **before)])
     assert (change.verb, change.moves_cursor) == ("update", moves)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "anew"),
+    [
+        ({}, {"after": ["b"]}, True),
+        ({"after": ["b"]}, {"after": ["b", "c"]}, True),
+        ({"after": ["b"], "suspend": True}, {"after": ["b"]}, True),
+        ({"after": ["b"]}, {"after": ["b"], "suspend": True}, False),
+        ({"after": ["b"]}, {"after": ["b"], "schedule": ["0 3 * * *"]}, False),
+        ({"after": ["b"]}, {"after": ["b"], "timeout": "1m"}, False),
+    ],
+)
+def test_only_who_is_waited_for_makes_the_waiting_begin_anew(
+    before: dict[str, Any], after: dict[str, Any], anew: bool
+) -> None:
+    assert only([wanted("a", **after)], [held("a", **before)]).waits_anew == anew
+
+
+def test_who_is_taken_over_waits_anew() -> None:
+    assert only([wanted("a")], [held("a", source="other")], adopt=True).waits_anew
 
 
 def test_a_moved_file_updates_the_path_and_nothing_else() -> None:

@@ -23,7 +23,15 @@ FULL: dict[str, Any] = {
     "dst": {"gap": "skip", "fold": "both"},
     "params": {"region": "eu", "dsn": {"from_env": "SALES_DSN"}, "sizes": [1, 2.5, None, True]},
     "timeout": "10m",
-    "retries": {"attempts": 3, "backoff": "30s", "max_backoff": "1h"},
+    "retries": {
+        "attempts": 3,
+        "backoff": "30s",
+        "max_backoff": "1h",
+        "retry_on": ["ConnectionError", "requests.exceptions.Timeout"],
+        "give_up_on": ["ValueError"],
+    },
+    "memory_limit": "512M",
+    "deadline": {"start": "10m", "finish": "1h"},
     "overlap": "allow",
     "missed": "skip",
     "missed_limit": 7,
@@ -38,7 +46,12 @@ FULL: dict[str, Any] = {
     "suspend": False,
     "pause_after_failures": 5,
     "history": {"keep": "90d", "keep_last": 100},
-    "notify": {"on": ["failure", "recovery", "missed"], "to": ["ops"]},
+    "notify": {
+        "on": ["failure", "recovery", "missed"],
+        "to": ["ops"],
+        "no_success_for": "1d",
+        "ping": {"from_env": "PING"},
+    },
     "labels": {"team": "data"},
     "description": "Builds the report.\nEvery night.",
 }
@@ -136,7 +149,7 @@ def test_equal_schedules_are_one_object_and_hashed_ones_are_their_own() -> None:
 def test_a_calendar_is_resolved_to_its_days() -> None:
     calendars = {"holidays/de": (date(2026, 12, 25), date(2026, 1, 1))}
     fields = {"name": "a", "task": "t", "skip_on": ["holidays/de", "2026-05-01"]}
-    resolved = TaskSpec.model_validate(fields, context=calendars.__getitem__)
+    resolved = TaskSpec.model_validate(fields, context=lambda name, zone: calendars[name])
     assert resolved.document()["skip_on"] == ["2026-01-01", "2026-05-01", "2026-12-25"]
 
 
@@ -180,9 +193,22 @@ STRICT = [
     ({"after": ["a"]}, "after: 'a' cannot wait for itself"),
     ({"labels": {"team": 5}}, "labels.team: 5 is not text; quote it: '5'"),
     ({"labels": {"Team": "x"}}, "labels.Team: 'Team' is not a name"),
-    ({"notify": {"on": ["failure"]}}, "notify.to: is missing; list whom to tell"),
+    ({"notify": {"on": ["failure"]}}, "notify: names nobody; give to or ping"),
+    ({"notify": {"ping": "ftp://x"}}, "notify.ping: 'ftp://x' is not a URL; write 'https://…', or {from_env: NAME}"),
+    ({"notify": {"ping": {"from_env": "A", "b": 1}}}, "notify.ping: a mapping is not a URL"),
+    ({"notify": {"url": "https://a"}}, "notify.url: unknown key; did you mean 'ping'?"),
+    ({"deadline": {"start": "2h", "finish": "1h"}}, "deadline.finish: '1h' is shorter than start, '2h'"),
+    ({"deadline": {"start": "0s"}}, "deadline.start: must be longer than nothing"),
+    ({"deadline": "1h"}, "deadline: '1h' is not a mapping; write {start: 1h} or {finish: 1h}"),
+    ({"deadline": {"by": "1h"}}, "deadline.by: unknown key; known are start, finish"),
+    ({"memory_limit": "8M"}, "memory_limit: '8M' is less than a process needs; the least is '16M'"),
+    ({"memory_limit": "1X"}, "memory_limit: '1X' is not an amount of memory; examples: '512M', '2G'"),
+    ({"memory": "1G"}, "memory: unknown key; did you mean 'memory_limit'?"),
+    ({"needs": ["b"]}, "needs: unknown key; did you mean 'after'?"),
+    ({"retries": {"retry_on": ["a b"]}}, "retries.retry_on.0: 'a b' is not the name of an exception; examples: "),
+    ({"retries": {"retry_on": ["A"], "give_up_on": ["B", "A"]}}, "retries.give_up_on: 'A' is in retry_on too"),
     ({"notify": {"on": ["boom"], "to": ["x"]}}, "notify.on.0: 'boom' is not one of failure, recovery, missed"),
-    ({"notify": {"to": []}}, "notify.to: is empty; list at least one"),
+    ({"notify": {"to": []}}, "notify: names nobody; give to or ping"),
     ({"history": {"keep": "0s"}}, "history.keep: must be longer than nothing"),
     ({"priority": 40_000}, "priority: 40000 is too large; the most is 32767"),
     ({"description": "a\x1b[31m"}, "description: has the character '\\x1b', which cannot be shown"),

@@ -227,7 +227,7 @@ def test_other_tasks_another_environment_or_another_version_share_nothing(
     assert len(parsed) == 2
     read(root, environment="prod")
     assert len(parsed) == 4
-    monkeypatch.setattr("reconciler.specfiles.cache.FORMAT", 2)
+    monkeypatch.setattr("reconciler.specfiles.cache.FORMAT", 0)
     read(root)
     assert len(parsed) == 6
 

@@ -420,7 +420,7 @@ def test_skip_on_takes_days_and_calendar_files(root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("holidays/fr", "no calendar 'holidays/fr'; a file of that name, or with .txt, below the specs' directory"),
+        ("holidays/fr", "no calendar 'holidays/fr'; a file of that name, or with .txt or .ics, below the specs'"),
         ("../outside", "calendar '../outside' is outside the specs' directory; put it inside"),
         ("/etc/passwd", "'/etc/passwd' is no calendar; name a file below the specs' directory"),
         ("link", "calendar 'link' is outside the specs' directory; put it inside"),
@@ -482,22 +482,26 @@ def test_a_check_that_fails_itself_is_one_line(root: Path) -> None:
     ]
 
 
-def test_what_is_kept_and_not_acted_on_yet_is_a_warning(root: Path) -> None:
+def test_what_is_hardly_meant_so_is_a_warning(root: Path) -> None:
     write(
         root,
-        a="task: t\nafter: [b]\nnotify: {to: [ops]}\npause_after_failures: 3\noverlap: queue\nmissed: all\n",
-        b="task: t\noverlap: allow\nmissed: skip\njitter: 5s\nschedule: 0 0 1 * 5\n",
+        a="task: t\nafter: [b]\npause_after_failures: 3\nmissed: skip\nmissed_limit: 5\nmissed_within: 3h\n",
+        b="task: t\noverlap: allow\njitter: 5s\nschedule: 0 0 1 * 5\n",
     )
     found = SpecReader(root).read()
     assert found.faults == ()
     assert [str(one).removeprefix(f"{root}/").split(": ")[:2] for one in found.warnings] == [
-        ["a.yaml:2:8", "after"],
-        ["a.yaml:3:9", "notify"],
-        ["a.yaml:4:23", "pause_after_failures"],
-        ["a.yaml:5:10", "overlap"],
-        ["a.yaml:6:9", "missed"],
-        ["b.yaml:5:11", "schedule"],
+        ["a.yaml:5:15", "missed_limit"],
+        ["a.yaml:6:16", "missed_within"],
+        ["b.yaml:4:11", "schedule"],
     ]
+
+
+def test_defaults_need_not_say_whom_to_tell(root: Path) -> None:
+    write(root, _defaults="notify: {on: [missed]}\n", a="task: t\nnotify: {to: [ops]}\n")
+    assert SpecReader(root).read().faults == ()
+    write(root, b="task: t\n")
+    assert lines(SpecReader(root).read(), root) == ["_defaults.yaml:1:9: notify: names nobody; give to or ping"]
 
 
 # One file, and the same files again.
