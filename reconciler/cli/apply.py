@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -19,6 +20,7 @@ from reconciler.errors import Refused, UsageError
 
 if TYPE_CHECKING:
     from reconciler.db.link import Link
+    from reconciler.db.overrides import Override
     from reconciler.embedded import Stores
     from reconciler.plan import Plan
     from reconciler.plan.guards import Options
@@ -40,6 +42,15 @@ class Wish:
     max_prune: str | None
     allow_empty: bool
     adopt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A plan, and which pause holds the names that it creates or changes, at `now` of the database's clock."""
+
+    plan: Plan
+    paused: Mapping[str, Override]
+    now: datetime
 
 
 def options(function: F) -> F:
@@ -80,7 +91,7 @@ def plan(report: Report, detailed_exitcode: bool, **wish: Any) -> int:
     if found is None:
         return 1
     _show_plan(found, report)
-    return 2 if detailed_exitcode and _differs(found) else 0
+    return 2 if detailed_exitcode and _differs(found.plan) else 0
 
 
 @command("diff", example="reconciler diff specs || echo drifted")
@@ -92,7 +103,7 @@ def diff(report: Report, **wish: Any) -> int:
         if found is None:
             return 2
         _show_plan(found, report)
-        return int(_differs(found))
+        return int(_differs(found.plan))
 
 
 @command("apply", example="reconciler apply specs --prune --max-prune 5")
@@ -110,7 +121,7 @@ def apply(report: Report, dry_run: bool, **wish: Any) -> int:
         if found is None:
             return 1
         _show_plan(found, report)
-        return Refused.exit_code if found.refusals else 0
+        return Refused.exit_code if found.plan.refusals else 0
     specs, settled = _read(wanted, "apply")
     if specs is None:
         return 1
@@ -150,15 +161,19 @@ def _read(wish: Wish, verb: str) -> tuple[SpecSet | None, Options]:
     return specs, settled
 
 
-def _preview(wish: Wish, verb: str) -> Plan | None:
+def _preview(wish: Wish, verb: str) -> Preview | None:
     specs, settled = _read(wish, verb)
     if specs is None:
         return None
 
-    async def act(link: Link, stores: Stores) -> Plan:
+    async def act(link: Link, stores: Stores) -> Preview:
+        from reconciler.cli.planned import paused
+        from reconciler.db import overrides
         from reconciler.sync.reconcile import preview
 
-        return await preview(specs, link, settled)
+        found = await preview(specs, link, settled)
+        [(now,)] = await link.run("select clock_timestamp()")
+        return Preview(found, paused(found, specs, await overrides.active(link)), now)
 
     return with_stores(act)
 
@@ -187,13 +202,14 @@ def _apply(specs: SpecSet, settled: Options, wish: Wish) -> Pass:
     return with_stores(act)
 
 
-def _show_plan(plan: Plan, report: Report) -> None:
+def _show_plan(found: Preview, report: Report) -> None:
+    from reconciler.cli.planned import as_json, words
     from reconciler.plan import text as plantext
 
     if report != "text":
-        document(plantext.as_json(plan), report)
+        document({**plantext.as_json(found.plan), "paused": as_json(found.paused)}, report)
     else:
-        line(plantext.as_text(plan))
+        line(plantext.as_text(found.plan, words(found.paused, found.now)))
 
 
 def _show_pass(outcome: Pass, report: Report) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,50 +10,31 @@ import click
 
 from reconciler.cli.arguments import complete_name
 from reconciler.cli.command import command, given
+from reconciler.cli.detail import Picture, show_detail
 from reconciler.cli.names import require_known
-from reconciler.cli.output import (
-    Column,
-    Format,
-    columns_of_terminal,
-    document,
-    is_terminal,
-    line,
-    note,
-    output_option,
-    show,
-    table,
-)
+from reconciler.cli.output import Column, Format, document, line, note, output_option, show
 from reconciler.cli.standing import (
+    Around,
     Standing,
     as_json,
     last_words,
     next_words,
     now_words,
+    pause_words,
     standing,
 )
 from reconciler.cli.stores import redis_answers, with_stores
-from reconciler.cli.words import exact, first_line, when
+from reconciler.cli.words import first_line, when
 
 if TYPE_CHECKING:
-    from reconciler.db.executions import TaskExecution
     from reconciler.db.link import Link
-    from reconciler.db.runners import RunnerRow
+    from reconciler.db.overrides import Override
+    from reconciler.db.overview import Overview
     from reconciler.db.syncs import Sync
     from reconciler.embedded import Stores
 
 RECENT = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """All that status shows, as the database had it at `now`, its own clock."""
-
-    now: datetime
-    rows: list[Standing]
-    syncs: list[Sync]
-    runners: list[RunnerRow]
-    recent: list[TaskExecution]
-    has_redis: bool
+MOST_CLAIMS = 20
 
 
 @command("status", example="reconciler status nightly-sales")
@@ -70,7 +51,7 @@ def status(name: str | None, output: Format) -> int:
     elif name:
         for text in _redis_words(picture):
             note(text)
-        _detail(picture)
+        show_detail(picture)
     else:
         for text in _headlines(picture):
             line(text)
@@ -83,7 +64,7 @@ _EMPTY = "no tasks yet: write specs and run reconciler apply, or reconciler serv
 
 async def _look(link: Link, stores: Stores, name: str | None) -> Picture:
     from reconciler.cli.runners import live
-    from reconciler.db import executions, syncs
+    from reconciler.db import executions, overrides, pending, syncs
     from reconciler.db.overview import overview
     from reconciler.db.server import server
 
@@ -94,10 +75,23 @@ async def _look(link: Link, stores: Stores, name: str | None) -> Picture:
     sources = dict.fromkeys([*(source.name for source in given().settings.sources)])
     latest = [sync for source in sources if (sync := await syncs.latest(link, source))]
     recent = await executions.history(link, name=name, limit=RECENT) if name else []
+    claims = await pending.claims_of(link, name, MOST_CLAIMS) if name else []
+    pauses = await overrides.active(link)
     runners = await live(link)
+    rows = await _standings(link, found, now, has_runner=bool(runners))
     # Where nothing is due to fire, nobody misses it.
     has_redis = redis_answers(stores.redis_url) if found or runners else True
-    return Picture(now, [standing(row, now) for row in found], latest, runners, recent, has_redis)
+    return Picture(now, rows, latest, runners, recent, claims, pauses, has_redis)
+
+
+async def _standings(link: Link, found: Sequence[Overview], now: datetime, *, has_runner: bool) -> list[Standing]:
+    from reconciler.db.overview import busy_queues, next_waiting
+
+    waiting = await next_waiting(link, [row.config.name for row in found if row.waiting])
+    limits = {name: queue.concurrency for name, queue in given().settings.queues.items() if queue.concurrency}
+    busy = await busy_queues(link, list(limits)) if waiting and limits else {}
+    around = Around(has_runner, busy, limits)
+    return [standing(row, now, waiting.get(row.config.name), around) for row in found]
 
 
 def _headlines(picture: Picture) -> list[str]:
@@ -106,7 +100,19 @@ def _headlines(picture: Picture) -> list[str]:
     lines = lines or ["specs: nothing was applied yet"]
     names = ", ".join(f"{runner.host}:{runner.pid}" for runner in picture.runners)
     lines.append(f"runners: {names}" if names else "runners: none, so nothing fires: reconciler serve")
+    lines += [_group_words(pause, picture) for pause in picture.pauses if pause.selector]
     return [*lines, *_redis_words(picture), ""]
+
+
+def _group_words(pause: Override, picture: Picture) -> str:
+    """`paused: team=data by ana@desk until …: the warehouse moves (3 tasks)`."""
+    from reconciler.db.overview import Paused
+
+    held = Paused(pause.reason, pause.actor, pause.created_at, pause.expires_at, pause.selector)
+    labels = [(row.name, row.found.config.spec.get("labels", {})) for row in picture.rows]
+    count = sum(pause.covers(*one) for one in labels)
+    said = pause_words(held, "UTC", picture.now).removeprefix("paused with ")
+    return f"paused: {said} ({count} task{'' if count == 1 else 's'})"
 
 
 def _redis_words(picture: Picture) -> list[str]:
@@ -159,65 +165,13 @@ def _as_document(picture: Picture, name: str | None, output: Format) -> None:
     ]
     syncs = [{key: value for key, value in asdict(sync).items() if key != "plan"} for sync in picture.syncs]
     answer: dict[str, Any] = {"now": picture.now, "syncs": syncs, "runners": runners}
+    answer["pauses"] = [asdict(pause) for pause in picture.pauses]
     answer["redis_answers"] = picture.has_redis
     answer["tasks"] = [as_json(row) for row in picture.rows]
     if name:
         answer["recent"] = [listed(row) for row in picture.recent]
+        answer["claims"] = [asdict(claim) for claim in picture.claims]
     document(answer, output)
-
-
-def _detail(picture: Picture) -> None:
-    from reconciler.cli.history import columns, listed
-
-    (row,) = picture.rows
-    config, now = row.found.config, picture.now
-    spec = config.spec
-    facts = {
-        "name": config.name,
-        "description": spec.get("description"),
-        "task": spec.get("task"),
-        "schedule": f"{row.schedule}  ({', '.join(spec['schedule'])}, {row.timezone})"
-        if spec.get("schedule")
-        else row.schedule,
-        "next run": next_words(row, now),
-        "last result": last_words(row, now),
-        "now": now_words(row, now, has_runner=bool(picture.runners)),
-        "params": spec.get("params"),
-        "labels": spec.get("labels"),
-        "spec": f"{config.path} at {config.revision or 'no revision'} (source {config.source})",
-        "changed": f"{when(config.updated_at, now)} · {exact(config.updated_at, row.timezone)}",
-    }
-    for key, value in facts.items():
-        for text in fact_lines(key, value) if value else ():
-            line(text)
-    if picture.recent:
-        line()
-        table([listed(run) for run in picture.recent], columns(now)[1:])
-
-
-LABEL = 13
-
-
-def fact_lines(key: str, value: Any) -> list[str]:
-    """`task         reports.build`; a mapping has a line a key, and long text goes on indented."""
-    import json
-
-    if isinstance(value, dict):
-        texts = [f"{name}: {json.dumps(part, ensure_ascii=False)}" for name, part in value.items()]
-    else:
-        texts = [str(value)]
-    lines = [part for text in texts for part in _wrapped(text)]
-    return [f"{'' if number else key:<{LABEL}}{text}" for number, text in enumerate(lines)]
-
-
-def _wrapped(text: str) -> list[str]:
-    """Broken between words for a terminal; whole for a pipe."""
-    import textwrap
-
-    if not is_terminal():
-        return [" ".join(text.splitlines())]
-    room = max(20, columns_of_terminal() - LABEL)
-    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False, subsequent_indent="  ")
 
 
 COMMANDS = {"status": status}

@@ -8,20 +8,31 @@ from typing import Any, NamedTuple
 
 from reconciler.db.link import Link
 
-# One row a config. Of several pauses the one that ends last counts; one without an end is later than any.
-WANTED = """
+# One row a config. Of several pauses, of its name or of its labels, the one that ends last counts; one without an end
+# is later than any.
+WANTED_WHERE = """
+with open as materialized (
+    select name, selector, reason, expires_at
+    from task_overrides
+    where ended_at is null and kind = 'pause' and (expires_at is null or expires_at > %(now)s)
+), covering as (
+    select name, reason, expires_at from open where name is not null
+    union all
+    select c.name, o.reason, o.expires_at
+    from (select selector, reason, expires_at from open where name is null) o
+    join task_configs c on c.spec -> 'labels' @> o.selector and {condition}
+)
 select c.id, c.digest, k.through, p.name is not null, p.reason, p.expires_at
 from task_configs c
 left join task_cursors k on k.name = c.name
 left join (
-    select distinct on (name) name, reason, expires_at
-    from task_overrides
-    where ended_at is null and kind = 'pause' and (expires_at is null or expires_at > %(now)s)
-    order by name, expires_at desc nulls first
+    select distinct on (name) name, reason, expires_at from covering order by name, expires_at desc nulls first
 ) p on p.name = c.name
+where {condition}
 """
 
-WANTED_OF = f"{WANTED} where c.name = any(%(names)s::text[])"
+WANTED = WANTED_WHERE.format(condition="true")
+WANTED_OF = WANTED_WHERE.format(condition="c.name = any(%(names)s::text[])")
 
 # By id and digest: a config that has been changed since it was read is read again by the next pass.
 DOCUMENTS = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from reconciler.plan.guards import Refusal
@@ -12,20 +13,24 @@ FORMAT_VERSION: Final = 1
 MARKS: Final = {"create": "+", "adopt": "@", "update": "~", "delete": "-"}
 LONGEST_VALUE: Final = 160
 MOST_LINES: Final = 200
+NO_PAUSES: Final[Mapping[str, str]] = {}
 
 
-def as_text(plan: Plan) -> str:
-    """The changes; then the refusals; the last line sums up all of it."""
-    lines = change_lines(plan)
+def as_text(plan: Plan, pauses: Mapping[str, str] = NO_PAUSES) -> str:
+    """The changes, with what pauses hold them; then the refusals; the last line sums up all of it."""
+    lines = change_lines(plan, pauses)
     for refusal in plan.refusals:
         lines += refusal_lines(refusal)
     lines += shortened([f"  {name}  kept: not in PATH" for name in plan.kept])
     return "\n".join([*lines, summary(plan)])
 
 
-def change_lines(plan: Plan) -> list[str]:
-    """One line a change, several fields indented below it; of thousands of changes only the first."""
-    shown = [_change_lines(change) for change in plan.changes[:MOST_LINES]]
+def change_lines(plan: Plan, pauses: Mapping[str, str] = NO_PAUSES) -> list[str]:
+    """One line a change, several fields and the pause in force indented below it; of thousands only the first."""
+    shown = [
+        [*_change_lines(change), *([f"    {printable(pauses[change.name])}"] if change.name in pauses else ())]
+        for change in plan.changes[:MOST_LINES]
+    ]
     return [*(line for lines in shown for line in lines), *_more(len(plan.changes))]
 
 

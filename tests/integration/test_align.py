@@ -294,3 +294,28 @@ async def test_a_pass_that_believes_redis_still_mends_what_it_can_see(
     assert after[ids["edited"]]["digest"] != before[ids["edited"]]["digest"]
     assert [after[ids[name]]["state"] for name in ("paused", "resumed")] == ["paused", "active"]
     assert (await align(link, scheduler, now=NOON)).changed == 0
+
+
+async def test_a_pause_by_label_holds_what_has_the_label_whenever_it_came(
+    link: Link, scheduler: SchedulerService
+) -> None:
+    before = await keep(link, spec("before", labels={"team": "data", "tier": "gold"}))
+    other = await keep(link, spec("other", labels={"team": "web"}))
+    await link.run(
+        "insert into task_overrides (selector, kind, reason, actor, expires_at) values (%s, 'pause', 'move', 'me', %s)",
+        [{"team": "data"}, NOON + 3 * HOUR],
+    )
+    await align(link, scheduler, now=NOON)
+    later = await keep(link, spec("later", labels={"team": "data"}))
+    await align(link, scheduler, now=NOON, names=["later"])
+    for config_id in (before, later):
+        found = await state(scheduler, config_id)
+        assert (found["state"], found["reason"], found["until"]) == ("paused", "move", NOON + 3 * HOUR)
+    assert (await state(scheduler, other))["state"] == "active"
+    # Of a pause of the name and one of its labels the one that ends last holds.
+    await pause(link, "later", NOON + 5 * HOUR, "own")
+    await align(link, scheduler, now=NOON)
+    assert (await state(scheduler, later))["reason"] == "own"
+    await align(link, scheduler, now=NOON + 4 * HOUR)
+    assert (await state(scheduler, before))["state"] == "active"
+    assert (await state(scheduler, later))["state"] == "paused"

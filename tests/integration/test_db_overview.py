@@ -10,7 +10,7 @@ import pytest
 from reconciler.db import configs, overrides
 from reconciler.db.configs import ConfigRow
 from reconciler.db.link import Link
-from reconciler.db.overview import OVERVIEW, LastRun, overview
+from reconciler.db.overview import OVERVIEW, LastRun, busy_queues, next_waiting, overview
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -21,8 +21,8 @@ values (%(name)s, %(at)s, 't', %(at)s, %(at)s, %(ok)s, %(error)s, 'schedule', 'd
 """
 
 CLAIM = """
-insert into task_claims (name, scheduled_for, runner_id, started_at, queue, trigger, digest, exclusive)
-values (%(name)s, %(at)s, %(runner)s, %(started)s, 'default', 'schedule', 'd', false)
+insert into task_claims (name, scheduled_for, task, runner_id, started_at, queue, trigger, digest, exclusive)
+values (%(name)s, %(at)s, 't', %(runner)s, %(started)s, 'default', 'schedule', 'd', false)
 """
 
 RUNNER = """
@@ -100,8 +100,8 @@ async def test_a_long_history_and_much_waiting_work_are_not_scanned(two: Link) -
         {"start": START},
     )
     await two.run(
-        """insert into task_claims (name, scheduled_for, queue, trigger, digest, exclusive)
-           select 'n' || n, %(start)s, 'default', 'schedule', 'd', true from generate_series(1, 5000) n""",
+        """insert into task_claims (name, scheduled_for, task, queue, trigger, digest, exclusive)
+           select 'n' || n, %(start)s, 't', 'default', 'schedule', 'd', true from generate_series(1, 5000) n""",
         {"start": START},
     )
     await two.run("analyze")
@@ -109,3 +109,46 @@ async def test_a_long_history_and_much_waiting_work_are_not_scanned(two: Link) -
     assert "Seq Scan on task_executions" not in plan, plan
     assert "Seq Scan on task_claims" not in plan, plan
     assert "task_claims_waiting" not in plan, plan
+
+
+async def test_a_pause_by_label_is_shown_where_the_labels_are_and_the_one_that_ends_last_wins(link: Link) -> None:
+    labels = {"a": {"team": "data"}, "b": {"team": "data"}, "c": {}}
+    rows = [ConfigRow(name, "default", {"name": name, "labels": found}, "d", "p") for name, found in labels.items()]
+    await configs.upsert(link, rows, None)
+    await overrides.pause(link, {"team": "data"}, "by label", "ada", datetime(2099, 1, 1, tzinfo=UTC))
+    await overrides.pause(link, "b", "by name", "bob", None)
+    found = {row.config.name: row.pause for row in await overview(link)}
+    assert found["c"] is None
+    assert found["a"] is not None
+    assert (found["a"].reason, found["a"].selector) == ("by label", {"team": "data"})
+    assert found["b"] is not None
+    assert (found["b"].reason, found["b"].selector) == ("by name", None)
+
+
+async def test_a_runner_that_has_ended_serves_nothing_and_one_of_another_queue_not_this_one(link: Link) -> None:
+    spec = {"name": "a", "task": "demo.a", "queue": "default"}
+    await configs.upsert(link, [ConfigRow("a", "default", spec, "d", "p")], None)
+
+    async def served() -> tuple[bool, bool]:
+        (row,) = await overview(link)
+        return row.known_task, row.is_served
+
+    runner = "insert into runners (id, host, pid, queues, tasks, ended_at) values (%s, 'h', 1, %s::jsonb, %s, %s)"
+    await link.run(runner, [uuid4(), '["default"]', {"demo.a": {}}, START])
+    assert await served() == (False, False)
+    await link.run(runner, [uuid4(), '["heavy"]', {"demo.a": {}}, None])
+    assert await served() == (True, False)
+    await link.run(runner, [uuid4(), '["heavy", "default"]', {"demo.a": {}, "demo.b": {}}, None])
+    assert await served() == (True, True)
+
+
+async def test_the_waiting_work_that_comes_first_and_how_full_its_queue_is(two: Link) -> None:
+    for hours, owner in ((1, uuid4()), (3, None), (2, None)):
+        at = START + hours * HOUR
+        await two.run(CLAIM, {"name": "a", "at": at, "runner": owner, "started": None})
+    assert (await next_waiting(two, ["a", "b"]))["a"].scheduled_for == START + 2 * HOUR
+    await two.run("update task_claims set priority = 5 where scheduled_for = %s", [START + 3 * HOUR])
+    first = (await next_waiting(two, ["a", "b"]))["a"]
+    assert (first.scheduled_for, first.is_owned, first.attempts) == (START + 3 * HOUR, False, [])
+    assert await next_waiting(two, []) == {}
+    assert await busy_queues(two, ["default", "other"]) == {"default": 1}

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from reconciler.cli import output
+from reconciler.cli.detail import fact_lines
 from reconciler.cli.fitting import cut, fitted
 from reconciler.cli.history import columns
 from reconciler.cli.output import width
-from reconciler.cli.status import fact_lines
 
 NOW = datetime(2026, 1, 2, 8, 0, tzinfo=UTC)
 
@@ -78,7 +78,7 @@ def test_a_cut_text_ends_with_an_ellipsis_within_its_room(text: str, room: int, 
 
 
 def test_parameters_have_a_line_each_and_break_between_words_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.cli.status.is_terminal", lambda: True)
+    monkeypatch.setattr("reconciler.cli.detail.is_terminal", lambda: True)
     monkeypatch.setenv("COLUMNS", "60")
     assert output.columns_of_terminal() == 60
     lines = fact_lines("params", {"why": "many words " * 8, "n": 3})
