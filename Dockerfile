@@ -16,5 +16,8 @@ USER reconciler
 # Your repository belongs here: reconciler.toml, specs/, tasks/.
 WORKDIR /srv/reconciler
 ENV PYTHONUNBUFFERED=1
+# Whether it lives; whether all is well is at /readyz, and a store that is away is no reason to start it anew.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8484/healthz', timeout=3)"]
 ENTRYPOINT ["reconciler"]
 CMD ["serve"]

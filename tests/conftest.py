@@ -7,16 +7,20 @@ and its own key prefix.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -132,7 +136,7 @@ def project(tmp_path: Path, redis_prefix: str) -> Path:
 @pytest.fixture
 def command_environment(database_url: str, redis_url: str) -> dict[str, str]:
     """The environment of a command that works on this test's stores."""
-    urls = {"RECONCILER_DATABASE_URL": database_url, "RECONCILER_REDIS_URL": redis_url}
+    urls = {"RECONCILER_DATABASE_URL": database_url, "RECONCILER_REDIS_URL": redis_url, "RECONCILER_API_PORT": "0"}
     return {name: text for name, text in os.environ.items() if not name.startswith("RECONCILER_")} | urls
 
 
@@ -155,6 +159,66 @@ def run_cli(project: Path, command_environment: dict[str, str]) -> Callable[...,
         )
 
     return run
+
+
+@dataclass
+class Listener:
+    """Who can be told, on this machine. `heard` is (method, path, body); `status` answers what comes next."""
+
+    port: int = 0
+    status: int = 200
+    heard: list[tuple[str, str, Any]] = field(default_factory=list)
+
+    @property
+    def target(self) -> str:
+        """As a target of the settings."""
+        return f"json://127.0.0.1:{self.port}/hook?token=geheim99"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def titles(self) -> list[str]:
+        """The subjects of the messages."""
+        return [body["title"] for method, _, body in self.heard if method == "POST"]
+
+    @property
+    def paths(self) -> list[str]:
+        """What was pinged."""
+        return [path for method, path, _ in self.heard if method == "GET"]
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """A web server that keeps what it hears."""
+    one = Listener()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(None)
+
+        def do_POST(self) -> None:
+            self._answer(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+
+        def _answer(self, body: Any) -> None:
+            one.heard.append((self.command, self.path, body))
+            self.send_response(one.status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        one.port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield one
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager

@@ -19,26 +19,36 @@ environment_option = click.option(
     "--environment", metavar="NAME", help="Apply the specs as they are in that environment."
 )
 
+no_api_option = click.option("--no-api", is_flag=True, help="Answer nothing over HTTP.")
+port_option = click.option(
+    "--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Where /healthz, /readyz and /metrics are; 0: any."
+)
+
 
 @command("serve", example="reconciler serve --watch")
 @click.option("--watch", is_flag=True, help="See a saved spec or task module at once, not at the interval.")
 @click.option("--no-runner", is_flag=True, help="Only keep the stores in step with the specs; run nothing.")
 @click.option("--no-sync", is_flag=True, help="Read no specs; run what the database says.")
 @environment_option
-def serve(watch: bool, no_runner: bool, no_sync: bool, environment: str | None) -> int:
+@no_api_option
+@port_option
+def serve(watch: bool, no_runner: bool, no_sync: bool, environment: str | None, no_api: bool, port: int | None) -> int:
     """The whole service: sync the specs and run the tasks.
 
     Ctrl-C or SIGTERM stops it: what runs may finish within `runner.shutdown_grace`, and is recorded.
     """
     if no_runner and no_sync:
         raise UsageError("serve: --no-runner and --no-sync together leave nothing to do")
-    return _serve(_settings(environment), sync=not no_sync, runner=not no_runner, watch=watch)
+    settings = _answering(_settings(environment), no_api, port)
+    return _serve(settings, sync=not no_sync, runner=not no_runner, watch=watch)
 
 
 @command("runner", example="reconciler runner")
-def runner() -> int:
+@no_api_option
+@port_option
+def runner(no_api: bool, port: int | None) -> int:
     """Only a runner: run what is due, read no specs."""
-    return _serve(given().settings, sync=False, runner=True, watch=False)
+    return _serve(_answering(given().settings, no_api, port), sync=False, runner=True, watch=False)
 
 
 @command("watch", example="reconciler watch specs")
@@ -53,7 +63,8 @@ def watch(path: Path | None, source: str | None, environment: str | None) -> int
     settings = _settings(environment)
     chosen, root, is_own = choose_source(settings, source, path)
     only = chosen.model_copy(update={"path": str(root.absolute()), "prune": chosen.prune and is_own})
-    return _serve(settings.model_copy(update={"sources": (only,)}), sync=True, runner=False, watch=True)
+    chosen_settings = settings.model_copy(update={"sources": (only,)})
+    return _serve(chosen_settings, sync=True, runner=False, watch=True, beside=False)
 
 
 def _settings(environment: str | None) -> Settings:
@@ -61,16 +72,28 @@ def _settings(environment: str | None) -> Settings:
     return settings.model_copy(update={"environment": environment}) if environment else settings
 
 
-def _serve(settings: Settings, *, sync: bool, runner: bool, watch: bool) -> int:
+def _answering(settings: Settings, no_api: bool, port: int | None) -> Settings:
+    """The settings with what the options say about the API."""
+    if no_api:
+        return settings.model_copy(update={"api": settings.api.model_copy(update={"enabled": False})})
+    if port is None:
+        return settings
+    api = settings.api.model_copy(update={"enabled": True, "port": port})
+    return settings.model_copy(update={"api": api, "origins": {**settings.origins, "api.port": "--port"}})
+
+
+def _serve(settings: Settings, *, sync: bool, runner: bool, watch: bool, beside: bool = True) -> int:
     import asyncio
 
+    from reconciler.cli.beside import door_of
     from reconciler.cli.loglines import speak
     from reconciler.cli.service import Parts, serve_until_stopped
     from reconciler.embedded import open_stores
 
     speak(given().log_level or ("debug" if given().debug else settings.log.level), settings.log.format)
+    door = door_of(settings) if beside else None  # before anything else is begun: a taken address may be an error
     with open_stores(settings, linger=False) as stores:
-        asyncio.run(serve_until_stopped(settings, stores, Parts(sync, runner, watch)))
+        asyncio.run(serve_until_stopped(settings, stores, Parts(sync, runner, watch, beside), door))
     return 0
 
 

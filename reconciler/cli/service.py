@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import __version__
 from reconciler.cli.arguments import actor
+from reconciler.cli.beside import Beside
 from reconciler.cli.output import note
 from reconciler.cli.stores import make_current
 from reconciler.db import configs
@@ -24,6 +25,7 @@ from reconciler.scheduler import RedisServiceManager, SchedulerService
 from reconciler.settings import Settings, SourceSettings
 
 if TYPE_CHECKING:
+    from reconciler.api.door import Door
     from reconciler.sync.reconcile import Pass
 
 log = logging.getLogger("reconciler.serve")
@@ -42,19 +44,23 @@ class Parts:
     sync: bool
     runner: bool
     watch: bool
+    beside: bool = True  # watch for missed runs, tell, prune, answer over HTTP
 
 
-async def serve_until_stopped(settings: Settings, stores: Stores, parts: Parts) -> None:
-    """Run the parts until a signal; StoreUnavailable when a store does not answer at the start."""
+async def serve_until_stopped(settings: Settings, stores: Stores, parts: Parts, door: Door | None = None) -> None:
+    """Run the parts until a signal; `door` is where it answers. StoreUnavailable: a store is not there at the start."""
     link = Link(stores.database_url)
     redis = RedisServiceManager(stores.redis_url, settings.redis_prefix)
+    beside = Beside(settings, stores, redis, door, syncs=parts.sync) if parts.beside else None
     try:
         await make_current(link, stores)
         await redis.connect()
         if warning := await redis.policy_warning():
             log.warning("%s", warning)
-        await _Service(settings, stores, parts, link, redis).run()
+        await _Service(settings, stores, parts, link, redis, beside).run()
     finally:
+        if beside:
+            await beside.close()
         await link.close()
         await redis.close()
 
@@ -63,12 +69,19 @@ class _Service:
     """What is held while the service runs."""
 
     def __init__(
-        self, settings: Settings, stores: Stores, parts: Parts, link: Link, redis: RedisServiceManager
+        self,
+        settings: Settings,
+        stores: Stores,
+        parts: Parts,
+        link: Link,
+        redis: RedisServiceManager,
+        beside: Beside | None,
     ) -> None:
         self.settings, self.stores, self.parts = settings, stores, parts
         self.link, self.redis = link, redis
         self.stop = asyncio.Event()
         self.passed = asyncio.Event()
+        self.beside = beside
         self.runner = self._runner() if parts.runner else None
         self.signals = 0
 
@@ -78,25 +91,31 @@ class _Service:
             # `nohup` asks to ignore a hang-up. That a shell has `serve &` ignore Ctrl-C is no wish: kill -INT is meant.
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, self._signalled)
-        work = {asyncio.create_task(part) for part in self._parts()}
+        work = {asyncio.create_task(part, name=name) for name, part in self._parts().items()}
         banner = asyncio.create_task(self._tell_where())
         stopped = asyncio.create_task(self.stop.wait())
         try:
             done, _ = await asyncio.wait({*work, stopped}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
+                if not self.stop.is_set():
+                    raise ReconcilerError(f"serve: {task.get_name()} ended by itself, so the service ends: see the log")
         finally:
             self.stop.set()
             for task in (banner, stopped):
                 task.cancel()
             await self._end(work)
 
-    def _parts(self) -> list[Coroutine[Any, Any, None]]:
-        parts = []
+    def _parts(self) -> dict[str, Coroutine[Any, Any, None]]:
+        parts: dict[str, Coroutine[Any, Any, None]] = {}
         if self.parts.sync:
-            parts.append(self._synced())
+            parts["the sync loop"] = self._synced()
         if self.runner:
-            parts.append(self.runner.run(self.stop))
+            parts["the runner"] = self.runner.run(self.stop)
+        if self.beside:
+            if not self.parts.sync:
+                self.passed.set()
+            parts["what watches and tells"] = self.beside.run(self.runner, self.passed, self.stop)
         return parts
 
     async def _synced(self) -> None:
@@ -111,6 +130,7 @@ class _Service:
             actor=actor(),
             on_code_change=self._reload if self.runner else None,
             on_pass=self._seen,
+            on_turn=self.beside.vitals.passed if self.beside else None,
         )
         syncing = asyncio.create_task(sync_loop(loop))
         stopped = asyncio.create_task(self.stop.wait())
@@ -130,6 +150,8 @@ class _Service:
             directory=self.settings.directory,
             modules=self.settings.task_modules,
             environ=task_environment(self.stores),
+            limits={name: one.concurrency for name, one in self.settings.queues.items() if one.concurrency},
+            on_finished=self.beside.heard if self.beside else None,
         )
 
     async def _reload(self) -> None:
@@ -152,9 +174,10 @@ class _Service:
         except ReconcilerError:
             return  # the log says so already
         if self.settings.log.format == "json":
-            log.info("serving %d tasks", count)
+            where = f", health and figures at {self.beside.door.url}" if self.beside and self.beside.door else ""
+            log.info("serving %d tasks%s", count, where)
             return
-        note(_banner(self.settings, self.stores, self.parts, count))
+        note(_banner(self.settings, self.stores, self.parts, count, self.beside.door if self.beside else None))
 
     def _signalled(self) -> None:
         self.signals += 1
@@ -193,7 +216,7 @@ def task_environment(stores: Stores) -> dict[str, str]:
     return environment
 
 
-def _banner(settings: Settings, stores: Stores, parts: Parts, count: int) -> str:
+def _banner(settings: Settings, stores: Stores, parts: Parts, count: int, door: Door | None) -> str:
     specs = ", ".join(source.path for source in settings.sources)
     how = "at each save" if parts.watch else "every " + _intervals(settings)
     lines = [f"reconciler {__version__}"]
@@ -201,6 +224,8 @@ def _banner(settings: Settings, stores: Stores, parts: Parts, count: int) -> str
         lines.append(f"  specs     {specs}, read {how}")
     lines.append(f"  tasks     {count} in force" + ("" if parts.runner else ", no runner in this process"))
     lines.append(f"  stores    {_place(stores, settings)}")
+    if door:
+        lines.append(f"  health    {door.url}/readyz, figures: {door.url}/metrics")
     lines.append("  history   in another terminal: reconciler history")
     return "\n".join(lines)
 

@@ -180,5 +180,7 @@ def _what(fault: Any, key: str) -> str:
         what = WORDING.get(kind, text.replace("Input should be", "must be"))
     value = fault["input"]
     # A URL is never shown: it may hold a password.
-    is_shown = not key.endswith("_url") and isinstance(value, (str, int, float))
+    is_shown = (
+        not key.endswith("_url") and not key.startswith("notify.targets") and isinstance(value, (str, int, float))
+    )
     return f"{value!r} {what}" if is_shown else what

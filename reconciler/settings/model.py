@@ -109,11 +109,24 @@ class Reference(_Part):
         return self
 
 
+def _target(value: object) -> object:
+    is_reference = isinstance(value, dict) and len(value) == 1 and next(iter(value)) in Reference.model_fields
+    if isinstance(value, SecretStr | Reference) or (isinstance(value, str) and value.strip()):
+        return value
+    if is_reference and isinstance(value, dict) and all(isinstance(name, str) and name for name in value.values()):
+        return Reference(**value)
+    # Whatever it is, it may hold a secret, so it is not shown.
+    raise ValueError("is no URL, and neither {from_env = 'NAME'} nor {from_file = 'PATH'}")
+
+
+Target = Annotated[SecretStr | Reference, BeforeValidator(_target)]
+
+
 class NotifySettings(_Part):
     """Who is told: `[notify]`. A target is a URL as apprise has them, or a reference to one."""
 
-    targets: Mapping[Word, SecretStr | Reference] = {}
-    ping: SecretStr | Reference | None = None
+    targets: Mapping[Word, Target] = {}
+    ping: Target | None = None
     """Fetched for as long as this service is well: when that stops, whoever is behind the URL raises the alarm."""
     ping_every: Duration = Field(default=timedelta(minutes=1), ge=timedelta(seconds=1))
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from reconciler.errors import ReconcilerError
-from reconciler.settings import Settings, load_settings, redacted
+from reconciler.settings import Reference, Settings, load_settings, redacted
 
 
 def loaded(directory: Path, text: str | None = None, **environ: str) -> Settings:
@@ -103,7 +103,7 @@ def test_a_redis_url_may_be_any_that_redis_knows(tmp_path: Path, url: str) -> No
         ("databse_url = 1", "databse_url: unknown setting: did you mean 'database_url'?"),
         ("[log]\nzzz = 1", "log.zzz: unknown setting: known are level, format"),
         ("[[sources]]\npth = 'x'", "sources.pth: unknown setting: did you mean 'path'?"),
-        ("directory = 'x'", "directory: unknown setting: known are"),
+        ("directory = 'x'", "directory: unknown setting: "),
         ("origins = {}", "origins: unknown setting: known are"),
         ("[runner]\nlease = '1s'", "runner.lease: must be greater than or equal to 2 seconds"),
         ("[runner]\nlease = 5", "runner.lease: 5 is not a duration; write '5s' for seconds"),
@@ -127,6 +127,15 @@ def test_a_redis_url_may_be_any_that_redis_knows(tmp_path: Path, url: str) -> No
         ("redis_url = 'geheim'", "redis_url: not a URL: it begins with redis:// or rediss:// or unix://"),
         ("redis_url = 'redis://'", "redis_url: nothing follows redis://"),
         ("database_url = 'postgresql'\nredis_prefix = 3", "(and 1 more)"),
+        ("[api]\nport = 70000", "api.port: 70000 must be less than or equal to 65535"),
+        ("[queues.etl]\nconcurency = 1", "queues.etl.concurency: unknown setting: did you mean 'concurrency'?"),
+        ("[queues.etl]\nconcurrency = 0", "queues.etl.concurrency: 0 must be greater than or equal to 1"),
+        ("[notify.targets]\nops = 5", "notify.targets.ops: is no URL, and neither {from_env = 'NAME'} nor {from_file"),
+        ("[notify.targets]\nops = {url = 'json://geheim'}", "notify.targets.ops: is no URL, and neither"),
+        ("[notify.targets]\nops = {from_env = 'A', from_file = 'geheim'}", "notify.targets.ops: is no URL"),
+        ("[notify]\nping = []", "notify.ping: is no URL, and neither"),
+        ("[notify]\nping_every = '0s'", "notify.ping_every: must be greater than or equal to 1 second"),
+        ("[history]\nkeep = '1m'", "history.keep: must be greater than or equal to 1 hour"),
         ("no toml", "reconciler.toml: not TOML: "),
         ("a = " + "[" * 100_000, "reconciler.toml: nested too deeply"),
     ],
@@ -149,6 +158,13 @@ def test_a_fault_in_the_file_is_one_line(tmp_path: Path, text: str, line: str) -
         ("RECONCILER_RUNNER_QUEUES", "a,,b", ": '' must be one word"),
         ("RECONCILER_TASK_MODULES", "a/b", ": 'a/b' must be a module name"),
         ("RECONCILER_DATABASE_URL", "http://u:geheim@h", ": http:// is not a scheme for it"),
+        ("RECONCILER_QUEUES_ETL", "5", ": unknown setting: write [queues.NAME] in reconciler.toml"),
+        (
+            "RECONCILER_NOTIFY_TARGETS_OPS",
+            "json://geheim",
+            ": unknown setting: write [notify.targets] in reconciler.toml",
+        ),
+        ("RECONCILER_API_PORT", "http", ": 'http' must be a whole number"),
     ],
 )
 def test_a_fault_in_the_environment_names_the_variable(tmp_path: Path, variable: str, text: str, line: str) -> None:
@@ -163,6 +179,23 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "reconciler.toml").rmdir()
     (tmp_path / "reconciler.toml").write_bytes(b"a = '\xff'")
     assert complaint(tmp_path) == "reconciler.toml: not UTF-8: save it as UTF-8"
+
+
+def test_a_target_is_a_url_or_a_reference_to_one(tmp_path: Path) -> None:
+    text = """
+    [notify.targets]
+    ops = "json://hooks.example/geheim"
+    mail = {from_env = "MAIL_URL"}
+    chat = {from_file = "/run/secrets/chat"}
+    [notify]
+    ping_every = "5m"
+    """
+    settings = loaded(tmp_path, text, RECONCILER_NOTIFY_PING="https://hc.example/geheim")
+    assert list(settings.notify.targets) == ["ops", "mail", "chat"]
+    assert settings.notify.targets["mail"] == Reference(from_env="MAIL_URL")
+    assert settings.notify.ping_every == timedelta(minutes=5)
+    assert settings.origins["notify.ping"] == "RECONCILER_NOTIFY_PING"
+    assert "geheim" not in repr(settings) + settings.model_dump_json()
 
 
 def test_settings_never_print_a_password(tmp_path: Path) -> None:
