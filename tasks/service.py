@@ -1,4 +1,4 @@
-"""Look after this service itself: its history and its health.
+"""Look after this service itself: its health.
 
 The runner tells its children where its database is, in RECONCILER_DATABASE_URL.
 """
@@ -21,31 +21,14 @@ select (select max(finished_at) from task_executions
         where is_success and finished_at > statement_timestamp() - %(within)s),
        (select count(*) from task_claims
         where runner_id is null and not_before < statement_timestamp() - %(within)s),
-       (select count(*) from runners),
-       (select max(started_at) < statement_timestamp() - %(within)s from runners)
+       (select count(*) from runners where ended_at is null),
+       (select max(started_at) < statement_timestamp() - %(within)s from runners
+        where ended_at is null)
 """
 
 
 class UnhealthyError(Exception):
     """The service does not do what it is there for."""
-
-
-@task("service.prune_history")
-async def prune_history(*, keep: timedelta = timedelta(days=30)) -> dict[str, int]:
-    """Delete execution rows beyond each spec's `history`, and skips with them; in batches that hold no lock for long.
-
-    `keep` is for syncs and for names that no spec declares any more. The newest row of a name always stays.
-    """
-    from reconciler.db.retention import prune
-
-    link = _own()
-    try:
-        [(now,)] = await link.run("select statement_timestamp()")
-        gone = await prune(link, now, keep=keep)
-    finally:
-        await link.close()
-    print(f"deleted {gone.executions} executions, {gone.skips} skips, {gone.syncs} syncs")
-    return {"executions": gone.executions, "skips": gone.skips, "syncs": gone.syncs}
 
 
 @task("service.check")

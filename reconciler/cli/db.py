@@ -38,7 +38,7 @@ class Database(click.Group):
 
 @click.group("db", cls=Database, context_settings={"help_option_names": ["-h", "--help"]})
 def db() -> None:
-    """The database: upgrade, downgrade, current, url, shell.
+    """The database: upgrade, downgrade, current, prune, url, shell.
 
     The embedded one, or your own server's when `database_url` is set.
     """
@@ -82,6 +82,28 @@ def current(output: Format) -> int:
         document(answer, output)
         return 0
     line(schema.difference_of(found) or f"{found} (current)")
+    return 0
+
+
+@command("prune", example="reconciler db prune --dry-run")
+@click.option("--dry-run", is_flag=True, help="Only count what would go.")
+@output_option
+def prune(dry_run: bool, output: Format) -> int:
+    """Remove history past its time, as every service does by itself.
+
+    How long it is kept is in the specs (`history`) and in the settings (`history.keep`).
+    """
+    from dataclasses import asdict
+
+    from reconciler.cli.stores import with_link
+    from reconciler.db.retention import prune_now
+
+    history = given().settings.history
+    gone = with_link(lambda link: prune_now(link, history.keep, is_trial=dry_run))
+    if output != "table":
+        document({"is_dry_run": dry_run, "pruned": asdict(gone)}, output)
+        return 0
+    line(f"{'would prune' if dry_run else 'pruned'} {gone}")
     return 0
 
 
@@ -200,6 +222,6 @@ async def _revision(address: str) -> str | None:
         await link.close()
 
 
-for each in (upgrade, downgrade, current, url, shell):
+for each in (upgrade, downgrade, current, prune, url, shell):
     db.add_command(each)
 COMMANDS = {"db": db}

@@ -1,132 +1,91 @@
 """What history is kept, and how the rest goes: in small transactions, so that a prune never holds anybody up.
 
-A name's rows are kept as its own spec says (`history.keep`: how long; `history.keep_last`: how many at most), those
-of a name without a config for a default time. The newest execution of a name always stays, and so does every
-revision: a spec that once was in force can always be named.
+A name's rows are kept as its own spec says (`history.keep`: how long; `history.keep_last`: how many at most;
+`history.keep_logs`: how long what they printed), those of a name without a config, and what belongs to no name, for a
+default time. The newest execution of a name always stays, and so does every revision: a spec that once was in force
+can always be named.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from typing import Final
 
-from reconciler.db.link import Statements
+from reconciler.db import expired
+from reconciler.db.link import Row, Statements
 from reconciler.durations import parse_duration
 
 KEEP = timedelta(days=30)
 NAMES_AT_ONCE = 200
+# After each transaction others have the server for as long as it took, times this.
+REST = 2.0
 
-# The next names of a table, each found by one step in the index and not by reading its rows.
-NAMES = """
-with recursive found as (
-    (select t.name, 1 as place from {table} t where t.name > %(after)s order by t.name limit 1)
-    union all
-    select n.name, f.place + 1 from found f
-    cross join lateral (select t.name from {table} t where t.name > f.name order by t.name limit 1) as n
-    where f.place < %(limit)s
-)
-select f.name, c.spec -> 'history' ->> 'keep', (c.spec -> 'history' ->> 'keep_last')::bigint
-from found f
-left join task_configs c on c.name = f.name
-order by f.name
-"""
 
-# At most `each` rows a name, oldest first: what ended too long ago, and what is too many. The newest row is the last
-# boundary there is. Two prunes at once skip each other's rows. Returns how many rows of which name went.
-EXECUTIONS = """
-with gone as (
-    delete from task_executions e
-    using (
-        select v.name, v.scheduled_for
-        from unnest(%(names)s::text[], %(befores)s::timestamptz[], %(keep_lasts)s::bigint[])
-            as w(name, before, keep_last)
-        cross join lateral (
-            select x.scheduled_for from task_executions x where x.name = w.name
-            order by x.scheduled_for desc limit 1
-        ) as newest
-        left join lateral (
-            select x.scheduled_for from task_executions x where x.name = w.name and w.keep_last is not null
-            order by x.scheduled_for desc offset w.keep_last - 1 limit 1
-        ) as kept on true
-        cross join lateral (
-            select x.name, x.scheduled_for from task_executions x
-            where x.name = w.name
-              and x.scheduled_for < least(newest.scheduled_for, greatest(w.before, kept.scheduled_for))
-              and (x.finished_at < w.before or x.scheduled_for < kept.scheduled_for)
-            order by x.scheduled_for limit %(each)s
-            for update skip locked
-        ) as v
-    ) as victims
-    where e.name = victims.name and e.scheduled_for = victims.scheduled_for
-    returning e.name
-)
-select name, count(*) from gone group by name
-"""
-
-SKIPS = """
-with gone as (
-    delete from task_skips s
-    using (
-        select v.name, v.first
-        from unnest(%(names)s::text[], %(befores)s::timestamptz[]) as w(name, before)
-        cross join lateral (
-            select x.name, x.first from task_skips x
-            where x.name = w.name and x.first < w.before and x.last < w.before
-            order by x.first limit %(each)s
-            for update skip locked
-        ) as v
-    ) as victims
-    where s.name = victims.name and s.first = victims.first
-    returning s.name
-)
-select name, count(*) from gone group by name
-"""
-
-# The last pass of a source stays, and every pass that a revision in the history names.
-SYNCS = """
-with gone as (
-    delete from syncs where id in (
-        select s.id from syncs s
-        join (select source, max(id) as id from syncs group by source) last
-          on last.source = s.source and last.id > s.id
-        where s.finished_at < %(before)s
-          and not exists (select from task_revisions r where r.sync_id = s.id)
-        order by s.id limit %(limit)s
-        for update of s skip locked)
-    returning 1
-)
-select count(*) from gone
-"""
-
-# Whether a runner is alive is seen in its beat, and not here: only the caller knows that this age is beyond doubt.
-RUNNERS = """
-with gone as (
-    delete from runners r
-    where r.started_at < %(before)s and not exists (select from task_claims c where c.runner_id = r.id)
-    returning 1
-)
-select count(*) from gone
-"""
+class Taken(Exception):
+    """Somebody else removes history at this moment, and goes on with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How many rows of each kind went."""
+    """How many rows of each kind went; `logs`: executions that stay, without what they printed."""
 
-    executions: int
-    skips: int
-    syncs: int
-    runners: int
+    executions: int = 0
+    logs: int = 0
+    skips: int = 0
+    pauses: int = 0
+    syncs: int = 0
+    runners: int = 0
+    outages: int = 0
+    incidents: int = 0
+
+    @property
+    def total(self) -> int:
+        return sum(getattr(self, field.name) for field in fields(self))
+
+    def __str__(self) -> str:
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return ", ".join(f"{count:,} {kind}" for kind, count in found.items() if count) or "nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is kept of one name: what ended at `before` or later, at most `keep_last` rows."""
+    """What is kept of one name: what ended at `before` or later, at most `keep_last` rows, logs from `logs_before`."""
 
     name: str
     before: datetime
     keep_last: int | None
+    logs_before: datetime | None
+
+
+# table, its index's name column, what happens to a row that is past its time, and which those are
+DELETE: Final = "delete from {table} t"
+FORGET: Final = "update task_executions t set log = null, traceback = null"
+OF_NAMES: Final = {
+    "executions": ("task_executions", DELETE, expired.EXECUTIONS),
+    "logs": ("task_executions", FORGET, expired.LOGS),
+    "skips": ("task_skips", DELETE, expired.SKIPS),
+    "pauses": ("task_overrides", DELETE, expired.PAUSES),
+}
+OF_NOBODY: Final = {
+    "pauses": ("task_overrides", expired.SELECTED_PAUSES),
+    "syncs": ("syncs", expired.SYNCS),
+    "runners": ("runners", expired.RUNNERS),
+    "outages": ("outages", expired.OUTAGES),
+    "incidents": ("incidents", expired.INCIDENTS),
+}
+
+
+NOW: Final = "select statement_timestamp()"
+
+
+async def prune_now(link: Statements, keep: timedelta, *, is_trial: bool = False) -> Pruned:
+    """Remove what is past its time by the server's clock; `is_trial`: only count it."""
+    [(now,)] = await link.run(NOW)
+    return await prune(link, now, keep=keep, is_trial=is_trial)
 
 
 async def prune(
@@ -135,51 +94,100 @@ async def prune(
     *,
     keep: timedelta = KEEP,
     batch: int = 1000,
-    runners_before: datetime | None = None,
+    rest: float = REST,
+    is_trial: bool = False,
 ) -> Pruned:
-    """Remove history past its time, at most `batch` rows a transaction.
+    """Remove history past its time, at most `batch` rows a transaction, with a rest after each.
 
-    `keep` is for names without a config and for syncs. Registered runners go only where `runners_before` is
-    given: those started before it that own nothing.
+    `keep` is for names without a config and for what belongs to no name. `is_trial`: only count. Where another prune
+    is under way, what is left is left to it.
     """
-    executions = await _expire(link, EXECUTIONS, "task_executions", now, keep, batch)
-    skips = await _expire(link, SKIPS, "task_skips", now, keep, batch)
-    syncs = 0
-    while gone := await _count(link, SYNCS, {"before": now - keep, "limit": batch}):
-        syncs += gone
-    runners = await _count(link, RUNNERS, {"before": runners_before}) if runners_before else 0
-    return Pruned(executions, skips, syncs, runners)
+    found = dict.fromkeys((field.name for field in fields(Pruned)), 0)
+    step = _Step(link, now, keep, batch, rest, is_trial)
+    try:
+        for kind, (table, change, victims) in OF_NAMES.items():
+            async for count in step.of_names(table, change, victims):
+                found[kind] += count
+        for kind, (table, victims) in OF_NOBODY.items():
+            async for count in step.of_nobody(table, victims):
+                found[kind] += count
+    except Taken:
+        pass
+    return Pruned(**found)
 
 
-async def _expire(link: Statements, statement: str, table: str, now: datetime, keep: timedelta, batch: int) -> int:
-    removed = 0
-    async for chunk in _names(link, table, now, keep):
-        rest = chunk
-        while rest:
-            each = max(1, batch // len(rest))
-            gone: dict[str, int] = dict(await link.run(statement, _asked(rest, each)))
-            removed += sum(gone.values())
-            # A name that gave all it was asked for may have more; fewer names then give more each.
-            rest = [kept for kept in rest if gone.get(kept.name) == each]
-    return removed
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One table after the other, a transaction at a time; each yields how many rows went."""
+
+    link: Statements
+    now: datetime
+    keep: timedelta
+    batch: int
+    rest: float
+    is_trial: bool
+
+    async def of_names(self, table: str, change: str, victims: str) -> AsyncIterator[int]:
+        statement = self._statement(change.format(table=table), victims, "t.name")
+        async for chunk in self._names(table):
+            rest = chunk
+            while rest:
+                each = None if self.is_trial else max(1, self.batch // len(rest))
+                gone = await self._go(statement, _asked(rest, each))
+                yield sum(gone.values())
+                # A name that gave all it was asked for may have more; fewer names then give more each.
+                rest = [kept for kept in rest if each and gone.get(kept.name) == each]
+
+    async def of_nobody(self, table: str, victims: str) -> AsyncIterator[int]:
+        statement = self._statement(DELETE.format(table=table), victims, "''::text")
+        limit = None if self.is_trial else self.batch
+        params: dict[str, object] = {"before": self.now - self.keep, "limit": limit}
+        if "longest_before" in victims:
+            params = {"longest_before": self.now - await self._longest(), "limit": limit}
+        count: int | None = limit
+        while count == limit:
+            count = sum((await self._go(statement, params)).values())
+            yield count
+
+    async def _names(self, table: str) -> AsyncIterator[list[Kept]]:
+        after, statement = "", expired.NAMES.format(table=table)
+        while rows := await self.link.run(statement, {"after": after, "limit": NAMES_AT_ONCE}):
+            after = rows[-1][0]
+            yield [self._kept(row) for row in rows]
+
+    def _kept(self, row: Row) -> Kept:
+        name, keep, keep_last, keep_logs = row
+        before = self.now - (parse_duration(keep) if keep else self.keep)
+        return Kept(name, before, keep_last, self.now - parse_duration(keep_logs) if keep_logs else None)
+
+    async def _longest(self) -> timedelta:
+        keeps = [parse_duration(text) for (text,) in await self.link.run(expired.KEEPS) if text]
+        return max([self.keep, *keeps])
+
+    def _statement(self, change: str, victims: str, name: str) -> str:
+        if self.is_trial:
+            return expired.COUNT.format(victims=victims.format(lock=""))
+        return expired.REMOVE.format(
+            change=change, name=name, victims=victims.format(lock="for update of x skip locked")
+        )
+
+    async def _go(self, statement: str, params: dict[str, object]) -> dict[str, int]:
+        """How many rows of which name went; Taken where somebody else is at it."""
+        started = time.monotonic()
+        rows = await self.link.run(statement, params)
+        if not all(is_mine for is_mine, _, _ in rows):
+            raise Taken
+        gone = {name: count for _, name, count in rows if count}
+        if gone and self.rest and not self.is_trial:
+            await asyncio.sleep((time.monotonic() - started) * self.rest)
+        return gone
 
 
-async def _names(link: Statements, table: str, now: datetime, keep: timedelta) -> AsyncIterator[list[Kept]]:
-    after, statement = "", NAMES.format(table=table)
-    while rows := await link.run(statement, {"after": after, "limit": NAMES_AT_ONCE}):
-        after = rows[-1][0]
-        yield [Kept(name, now - (parse_duration(own) if own else keep), last) for name, own, last in rows]
-
-
-def _asked(kept: Sequence[Kept], each: int) -> dict[str, object]:
+def _asked(kept: Sequence[Kept], each: int | None) -> dict[str, object]:
     return {
         "names": [one.name for one in kept],
         "befores": [one.before for one in kept],
         "keep_lasts": [one.keep_last for one in kept],
+        "logs_befores": [one.logs_before for one in kept],
         "each": each,
     }
-
-
-async def _count(link: Statements, statement: str, params: dict[str, object]) -> int:
-    [(count,)] = await link.run(statement, params)
-    return int(count)

@@ -137,10 +137,10 @@ class Schedule:
 
     def upcoming(self, moment: datetime) -> Iterator[datetime]:
         """The instants strictly after `moment`, one after the other."""
-        found = self.next_after(moment)
-        while found is not None:
-            yield found
-            found = self.next_after(found)
+        for found in self._timeline.onward(max(_second(moment), self._before)):
+            if found > self._last:
+                return
+            yield EPOCH + timedelta(seconds=found)
 
     def last_until(self, moment: datetime, after: datetime) -> datetime | None:
         """The latest instant in (after, moment], at a cost that does not depend on how long that is."""

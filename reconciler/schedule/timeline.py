@@ -50,6 +50,12 @@ class Timeline:
                 return run[0]
         return None
 
+    def onward(self, second: int) -> Iterator[int]:
+        """All that are later than `second`, one after the other, at a fraction of what asking for each costs."""
+        if second < LAST:
+            for run in self._onward((second + 1) // self._span):
+                yield from run[bisect_right(run, second) :] if run and run[0] <= second else run
+
     def until(self, second: int, after: int) -> int | None:
         """The last instant that is not later than `second`, yet later than `after`."""
         for run in self._back(min(second, LAST) // self._span, after):

@@ -1,4 +1,4 @@
-"""`service.check` and `service.prune_history`: the service's own database, as the runner tells where it is."""
+"""`service.check`: the service's own database, as the runner tells where it is."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ select name, s, 'demo', s, s, is_success, 'schedule', 'd'
 from (values (%s::text, clock_timestamp() - %s::interval, %s::bool)) as r(name, s, is_success)
 """
 WAITS = """
-insert into task_claims (name, scheduled_for, not_before, queue, trigger, digest, exclusive)
-values ('late', now(), clock_timestamp() - %s::interval, 'default', 'manual', 'd', true)
+insert into task_claims (name, scheduled_for, task, not_before, queue, trigger, digest, exclusive)
+values ('late', now(), 'demo', clock_timestamp() - %s::interval, 'default', 'manual', 'd', true)
 """
 RUNNER = """
 insert into runners (id, host, pid, queues, tasks, started_at)
@@ -69,23 +69,9 @@ def test_work_that_waits_for_too_long_is_unhealthy(call_task: CallTask, own: str
     assert outcome.error == "UnhealthyError: 1 occurrences have waited longer than they should"
 
 
-def test_history_is_pruned_and_the_newest_of_a_name_stays(call_task: CallTask, own: str) -> None:
-    for age in ("40 days", "41 days", "1 day"):
-        run(own, RAN, "busy", age, True)
-    for age in ("50 days", "51 days"):
-        run(own, RAN, "rare", age, True)
-    outcome = call_task("service.prune_history")
-    assert (outcome.error, outcome.result) == (None, {"executions": 3, "skips": 0, "syncs": 0})
-    assert run(own, "select name, count(*) from task_executions group by name order by name") == [
-        ("busy", 1),
-        ("rare", 1),
-    ]
-
-
-@pytest.mark.parametrize("name", ["service.check", "service.prune_history"])
 def test_without_a_runner_that_tells_where_it_is_one_clear_line(
-    call_task: CallTask, monkeypatch: pytest.MonkeyPatch, name: str
+    call_task: CallTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RECONCILER_DATABASE_URL", raising=False)
-    error = call_task(name).error
+    error = call_task("service.check").error
     assert error == "UnhealthyError: RECONCILER_DATABASE_URL is not set; a runner sets it for its tasks"
