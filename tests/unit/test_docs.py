@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from reconciler.schedule import InvalidSchedule, Schedule
-from reconciler.settings import Settings, SourceSettings
+from reconciler.settings import QueueSettings, Settings, SourceSettings
+from reconciler.settings.loading import ONLY_IN_FILE
 from reconciler.spec import TaskSpec
 
 ROOT = Path(__file__).parents[2]
@@ -57,8 +59,22 @@ def test_the_lines_about_strictness_are_what_the_schedule_says() -> None:
 
 def test_every_setting_has_a_row_with_its_variable() -> None:
     text, settings = text_of("docs/settings.md"), Settings(directory=ROOT)
-    sections = {"runner": settings.runner, "log": settings.log}
-    keys = [key for key in Settings.model_fields if key not in ("directory", "origins", "sources", *sections)]
+    parts = {key: getattr(settings, key) for key in Settings.model_fields}
+    sections = {key: value for key, value in parts.items() if isinstance(value, BaseModel)}
+    keys = [key for key in parts if key not in ("directory", "origins", *ONLY_IN_FILE, *sections)]
     keys += [f"{section}.{key}" for section, value in sections.items() for key in type(value).model_fields]
+    keys = [key for key in keys if key not in ONLY_IN_FILE]
     assert [key for key in keys if f"| `{key}` | `RECONCILER_{key.replace('.', '_').upper()}` |" not in text] == []
     assert [key for key in SourceSettings.model_fields if f"| `sources.{key}` |" not in text] == []
+    assert [key for key in QueueSettings.model_fields if f"| `queues.NAME.{key}` |" not in text] == []
+    assert "| `notify.targets.NAME` |" in text
+
+
+def test_every_test_that_the_semantics_name_exists() -> None:
+    named = re.findall(
+        r"`((?:unit|integration|acceptance|faults)/test_\w+\.py)(?:::(test_\w+))?`", text_of("docs/semantics.md")
+    )
+    assert len(named) > 50
+    for path, test in named:
+        code = (ROOT / "tests" / path).read_text(encoding="utf-8")
+        assert not test or f"def {test}(" in code, f"{path}::{test}"
