@@ -14,7 +14,7 @@ from reconciler.cli.names import require_known
 from reconciler.cli.output import Column, Format, document, line, note, output_option, show, utc
 from reconciler.cli.stores import with_link
 from reconciler.cli.words import brief, exact, first_line, span, when
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, UsageError
 
 if TYPE_CHECKING:
     from reconciler.db.executions import TaskExecution
@@ -34,12 +34,32 @@ LONGEST_ERROR = 160
 @click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="How many at most.")
 @click.option("--since", type=Instant(is_past=True), metavar="ISO|LENGTH", help="Finished since then; '2h' ago works.")
 @click.option("--failed", is_flag=True, help="Only what failed.")
+@click.option("--ledger", is_flag=True, help="Every instant of NAME that was due: also what did not run, and why.")
+@click.option("--until", type=Instant(is_past=True), metavar="ISO|LENGTH", help="With --ledger: nothing later.")
 @output_option
-def history(name: str | None, limit: int, since: datetime | None, failed: bool, output: Format) -> int:
+def history(
+    name: str | None,
+    limit: int,
+    since: datetime | None,
+    failed: bool,
+    ledger: bool,
+    until: datetime | None,
+    output: Format,
+) -> int:
     """What ran, newest first.
 
-    When, how long, and whether it succeeded.
+    When, how long, and whether it succeeded; with --ledger also what did not run.
     """
+    if ledger:
+        from reconciler.cli.why import list_ledger
+
+        if name is None or failed:
+            raise UsageError(
+                "history --ledger: " + ("needs a NAME" if name is None else "has no --failed; leave it out")
+            )
+        return list_ledger(name, aware(since) if since else None, aware(until) if until else None, limit, output)
+    if until:
+        raise UsageError("history: --until goes with --ledger; see reconciler history --help")
 
     async def read(link: Link) -> list[TaskExecution]:
         from reconciler.db import executions

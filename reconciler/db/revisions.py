@@ -8,16 +8,19 @@ from typing import Any
 from reconciler.db.configs import ConfigRow, in_chunks
 from reconciler.db.link import Statements
 
+# In force from where the sync moved the cursors to: the instants up to there are those of the spec before.
 APPEND = """
-insert into task_revisions (name, digest, spec, sync_id)
-select r.name, r.digest, r.spec, %(sync_id)s
+insert into task_revisions (name, digest, spec, sync_id, applied_at)
+select r.name, r.digest, r.spec, %(sync_id)s,
+       coalesce((select s.started_at from syncs s where s.id = %(sync_id)s), clock_timestamp())
 from jsonb_to_recordset(%(rows)s) as r(name text, digest text, spec jsonb)
 order by r.name
 """
 
-# Only the last revision of a name: the ones before it were replaced, not removed.
+# Only the last revision of a name: the ones before it were replaced, not removed. It ends where the cursor was left.
 MARK_REMOVED = """
-update task_revisions set removed_at = clock_timestamp()
+update task_revisions t
+set removed_at = coalesce((select k.through from task_cursors k where k.name = t.name), clock_timestamp())
 where id in (
     select last.id
     from unnest(%(names)s::text[]) as wanted(name)
