@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0002"
 down_revision = "0001"
@@ -18,9 +19,21 @@ def upgrade() -> None:
     op.create_index(
         "task_configs_after", "task_configs", ["name"], postgresql_where=sa.text("spec -> 'after' <> '[]'::jsonb")
     )
+    op.create_index(
+        "task_configs_pausing",
+        "task_configs",
+        ["name"],
+        postgresql_where=sa.text("spec -> 'pause_after_failures' <> 'null'::jsonb"),
+    )
+    op.create_index(
+        "task_configs_notify", "task_configs", ["name"], postgresql_where=sa.text("spec -> 'notify' <> 'null'::jsonb")
+    )
     op.add_column("task_cursors", instant("after_through", nullable=True))
     extend_claims()
     extend_executions()
+    op.create_index(
+        "task_skips_late", "task_skips", ["last"], postgresql_where=sa.text("reason in ('missed', 'deadline')")
+    )
     op.create_index(
         "task_overrides_selectors",
         "task_overrides",
@@ -41,14 +54,18 @@ def downgrade() -> None:
     for column in ("ending", "ended_at", "seen_at"):
         op.drop_column("runners", column)
     op.drop_index("task_overrides_selectors", "task_overrides")
+    op.drop_index("task_skips_late", "task_skips")
     op.drop_index("task_executions_log", "task_executions")
+    op.drop_index("task_executions_reruns", "task_executions")
     op.drop_column("task_executions", "actor")
-    for index in ("task_claims_asked", "task_claims_start_by", "task_claims_waiting"):
+    for index in ("task_claims_asked", "task_claims_retried", "task_claims_start_by", "task_claims_waiting"):
         op.drop_index(index, "task_claims")
     create_waiting_index(sa.text("not_before"))
     for column in ("actor", "follow", "start_by", "turn", "task"):
         op.drop_column("task_claims", column)
     op.drop_column("task_cursors", "after_through")
+    op.drop_index("task_configs_notify", "task_configs")
+    op.drop_index("task_configs_pausing", "task_configs")
     op.drop_index("task_configs_after", "task_configs")
 
 
@@ -89,6 +106,12 @@ def extend_claims() -> None:
         postgresql_where=sa.text("runner_id is null and start_by is not null"),
     )
     op.create_index(
+        "task_claims_retried",
+        "task_claims",
+        ["name"],
+        postgresql_where=sa.text("exclusive and attempts <> '[]'::jsonb"),
+    )
+    op.create_index(
         "task_claims_asked",
         "task_claims",
         ["runner_id"],
@@ -99,10 +122,16 @@ def extend_claims() -> None:
 def extend_executions() -> None:
     op.add_column("task_executions", sa.Column("actor", sa.Text))
     op.create_index(
+        "task_executions_reruns",
+        "task_executions",
+        ["name", "replays"],
+        postgresql_where=sa.text("replays is not null"),
+    )
+    op.create_index(
         "task_executions_log",
         "task_executions",
         ["name", "scheduled_for"],
-        postgresql_where=sa.text("log is not null"),
+        postgresql_where=sa.text("log is not null or traceback is not null"),
     )
 
 
@@ -141,6 +170,7 @@ def create_incidents() -> None:
         instant("closing_told_at", nullable=True),
         instant("due_at", nullable=True, now=True),
         sa.Column("tries", sa.Integer, nullable=False, server_default=sa.text("0")),
+        sa.Column("told", postgresql.JSONB, nullable=False, server_default=sa.text("'[]'::jsonb")),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(

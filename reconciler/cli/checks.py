@@ -137,6 +137,7 @@ async def _postgresql(link: Link, kind: str) -> list[Check]:
         await schema.require_current(link)
         checks.append(Check("schema", "ok", f"at {schema.head_revision()}"))
         checks.append(await _runners(link))
+        checks += await _clock_ahead(link)
     except ReconcilerError as error:
         checks.append(Check("schema", "warning" if kind == "embedded" else "bad", str(error)))
     return checks
@@ -149,6 +150,19 @@ async def _runners(link: Link) -> Check:
     if not runners:
         return Check("runners", "warning", "none: nothing fires until one runs: reconciler serve")
     return Check("runners", "ok", ", ".join(f"{runner.host}:{runner.pid}" for runner in runners))
+
+
+async def _clock_ahead(link: Link) -> list[Check]:
+    from reconciler.db import runners
+
+    return list(clock_went_back(*await runners.newest_sign(link)))
+
+
+def clock_went_back(newest: datetime | None, now: datetime) -> Iterator[Check]:
+    """What there is to say where a runner was seen at a moment, `newest`, that PostgreSQL has not come to yet."""
+    if newest is not None and newest - now > LARGEST_OFFSET:
+        text = f"it went back: a runner was seen {span(newest - now)} from now: nothing fires again until it is there"
+        yield Check("clock of postgresql", "warning", f"{text}; check its NTP")
 
 
 async def _redis(redis: RedisServiceManager) -> list[Check]:
@@ -195,7 +209,11 @@ def _value(settings: Settings, key: str) -> str:
     for part in key.split("."):
         value = getattr(value, part)
     if hasattr(value, "get_secret_value"):
-        return redacted(value.get_secret_value())
+        return redacted(value.get_secret_value()) if key.endswith("_url") else "***"
+    if key == "queues":
+        return ", ".join(f"{name}: {queue.concurrency or 'no limit'}" for name, queue in value.items())
+    if key == "notify.targets":
+        return ", ".join(value)
     if key == "sources":
         return ", ".join(f"{source.name}: {source.path}" for source in value)
     shown = plain(value)

@@ -28,13 +28,8 @@ metadata = MetaData()
 def instant(name: str, *, nullable: bool = True, primary_key: bool = False, now: bool = False) -> Column[object]:
     """A moment in UTC."""
     default = text("clock_timestamp()") if now else None
-    return Column(
-        name,
-        DateTime(timezone=True),
-        primary_key=primary_key,
-        nullable=nullable and not primary_key,
-        server_default=default,
-    )
+    nullable = nullable and not primary_key
+    return Column(name, DateTime(timezone=True), primary_key=primary_key, nullable=nullable, server_default=default)
 
 
 task_configs = Table(
@@ -52,6 +47,14 @@ task_configs = Table(
 )
 # The few that wait for the success of others.
 Index("task_configs_after", task_configs.c.name, postgresql_where=text("spec -> 'after' <> '[]'::jsonb"))
+# And those that are paused after too many failures.
+Index(
+    "task_configs_pausing",
+    task_configs.c.name,
+    postgresql_where=text("spec -> 'pause_after_failures' <> 'null'::jsonb"),
+)
+# Those of whose runs somebody wants to hear.
+Index("task_configs_notify", task_configs.c.name, postgresql_where=text("spec -> 'notify' <> 'null'::jsonb"))
 
 task_cursors = Table(
     "task_cursors",
@@ -113,6 +116,12 @@ Index(
     task_claims.c.start_by,
     postgresql_where=text("runner_id is null and start_by is not null"),
 )
+# Retries in back-off hold up what is new of their name.
+Index(
+    "task_claims_retried",
+    task_claims.c.name,
+    postgresql_where=text("exclusive and attempts <> '[]'::jsonb"),
+)
 # What its runner has to hear of.
 Index(
     "task_claims_asked",
@@ -151,17 +160,20 @@ Index(
     task_executions.c.scheduled_for,
     postgresql_where=text("not is_success"),
 )
+Index("task_executions_failed_finished", task_executions.c.finished_at, postgresql_where=text("not is_success"))
+# Which runs replay another one: few among many.
 Index(
-    "task_executions_failed_finished",
-    task_executions.c.finished_at,
-    postgresql_where=text("not is_success"),
+    "task_executions_reruns",
+    task_executions.c.name,
+    task_executions.c.replays,
+    postgresql_where=text("replays is not null"),
 )
 # Logs may go before their rows; a run that said nothing is not in here.
 Index(
     "task_executions_log",
     task_executions.c.name,
     task_executions.c.scheduled_for,
-    postgresql_where=text("log is not null"),
+    postgresql_where=text("log is not null or traceback is not null"),
 )
 
 task_skips = Table(
@@ -174,6 +186,8 @@ task_skips = Table(
     Column("reason", Text, nullable=False),
     Column("detail", Text),
 )
+# Those that somebody may want to hear of.
+Index("task_skips_late", task_skips.c.last, postgresql_where=text("reason in ('missed', 'deadline')"))
 
 task_revisions = Table(
     "task_revisions",
@@ -275,6 +289,8 @@ incidents = Table(
     instant("closing_told_at"),
     instant("due_at", now=True),
     Column("tries", Integer, nullable=False, server_default=text("0")),
+    # The targets that have the notice which is under way already: a try for the others does not tell these again.
+    Column("told", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
 )
 Index("incidents_open", incidents.c.name, incidents.c.kind, unique=True, postgresql_where=text("closed_at is null"))
 Index("incidents_due", incidents.c.due_at, postgresql_where=text("due_at is not null"))

