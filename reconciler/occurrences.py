@@ -145,8 +145,8 @@ def _made_up_for(
         return _backlog(spec, schedule, through, last, now, pauses)
     late = now - wake_at(spec, last)
     is_paused = _pause_at(last, pauses) is not None
-    if spec.missed == "skip" and late > ON_TIME:
-        return [], "nothing is made up for"
+    if spec.missed == "skip":
+        return [] if is_paused or late > ON_TIME else [last], "nothing is made up for"
     if late > STILL_GOOD and not is_paused:
         return [], f"more than {format_duration(STILL_GOOD)} late"
     return [] if is_paused else [last], "only the latest is made up for"

@@ -269,6 +269,6 @@ class Children:
             log.warning("the event loop that all async tasks share stands still")
         self._current = None
         child.retire()
-        self._waiting += child.reclaim()
+        self._place(child.reclaim())
         if self._coming is None:
             self._launch()

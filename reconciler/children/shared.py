@@ -50,6 +50,7 @@ class _Running:
     call: Call
     since: float
     deadline: float | None = None
+    asked: str = ""
     verdict: Verdict = field(default_factory=lambda: Verdict("", ""))
     log: str = ""
 
@@ -119,7 +120,7 @@ class AsyncChild:
         number = self._numbers.get(call_id)
         if number is not None:
             running = self._running[number]
-            running.deadline = time.monotonic() + self._setting.cancel_grace
+            running.asked, running.deadline = why, time.monotonic() + self._setting.cancel_grace
             running.verdict = _did_not_stop(why, "was cancelled")
             self._process.send(["cancel", number, why])
 
@@ -151,7 +152,7 @@ class AsyncChild:
         if self._process.freeze():  # else it might start one between our reading and our writing
             started = self._board[STARTED]
             self._board[REVOKED] = started + 1
-            back = [self._forget(number).call for number in list(self._running) if number > started]
+            back = self._not_begun(started)
         self._process.thaw()
         return back
 
@@ -232,6 +233,13 @@ class AsyncChild:
             self._since = time.monotonic()
         return running
 
+    def _not_begun(self, started: int) -> list[Call]:
+        """Let go of the calls after the last that started, to begin elsewhere, save what was cancelled meanwhile."""
+        unbegun = [self._forget(number) for number in list(self._running) if number > started]
+        if over := [(one.call.id, failed(one.asked, is_started=False)) for one in unbegun if one.asked]:
+            self._listener.on_done(over)
+        return [one.call for one in unbegun if not one.asked]
+
     def _exited(self, how: str) -> None:
         self._logs.drain()
         self._logs.close()
@@ -243,12 +251,9 @@ class AsyncChild:
         lost = (
             f"its process was lost through {names or 'a task in it'}{whose.others}" if whose else f"its process {how}"
         )
-        outcomes, back = [], []
+        back, outcomes = self._not_begun(started), []
         for number in list(self._running):
             running = self._forget(number)
-            if number > started:
-                back.append(running.call)
-                continue
             own = self._guilty.get(number, Verdict(lost, ""))
             outcomes.append((running.call.id, failed(own.own, since=running.since, log=running.log, kinds=own.kinds)))
         if outcomes:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from reconciler.registry.params import ParamFault
 
 
+# Nothing is due outside, and whatever is counted from an instant inside stays one that can be written down.
+YEARS = (1900, 2999)
+
+
 class Length(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """`90s`, `2h`, `1d12h`."""
 
@@ -42,10 +46,13 @@ class Instant(click.ParamType):  # type: ignore[type-arg]  # generic from click 
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         try:
-            return value if isinstance(value, datetime) else self._moment(value)
+            found = value if isinstance(value, datetime) else self._moment(value)
         except ValueError:
             example = "'2026-01-02T03:00:00Z'" + (" or '2h'" if self.is_past else "")
             self.fail(f"{value!r} is not an instant; an example: {example}", param, ctx)
+        if not YEARS[0] <= found.year <= YEARS[1]:
+            self.fail(f"{value!r}: the year has to be from {YEARS[0]} to {YEARS[1]}", param, ctx)
+        return found
 
     def _moment(self, text: str) -> datetime:
         from reconciler.durations import parse_duration

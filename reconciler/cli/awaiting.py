@@ -14,7 +14,8 @@ import click
 
 from reconciler.cli.output import line, note, utc
 from reconciler.cli.standing import progress_words
-from reconciler.cli.words import first_line, span
+from reconciler.cli.words import first_line
+from reconciler.durations import span
 from reconciler.errors import ReconcilerError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ POLL, PATIENT_POLL = 0.1, 0.3
 PROGRESS_EVERY = 2.0
 # As much of what was shown is kept, to find its end in the log of the final row.
 KEPT = 200_000
+# The end of an error is often what to do; a line of the terminal may wrap.
+LONGEST = 400
 
 
 class Shown:
@@ -158,7 +161,7 @@ class Waiting:
         """Say what has changed since the last look."""
         last, self._last = self._last, claim
         if last is not None and len(claim.attempts) > len(last.attempts):
-            error = first_line(str(claim.attempts[-1].get("error")), 160)
+            error = first_line(str(claim.attempts[-1].get("error")), LONGEST)
             again = "" if claim.is_owned else f"; the next one not before {utc(claim.not_before)}"
             self._note(f"attempt {len(claim.attempts)} failed: {error}{again}")
         if claim.is_owned and (last is None or not last.is_owned):
@@ -184,7 +187,7 @@ def tell(result: TaskExecution) -> None:
     if result.is_success:
         line(f"✓ {result.name} succeeded in {took}")
     else:
-        line(f"✗ {result.name} failed after {took}: {first_line(result.error)}")
+        line(f"✗ {result.name} failed after {took}: {first_line(result.error, LONGEST)}")
         note(f"its log: reconciler logs {result.name} {utc(result.scheduled_for)}")
 
 

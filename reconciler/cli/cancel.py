@@ -15,7 +15,8 @@ from reconciler.cli.command import command
 from reconciler.cli.names import require_known
 from reconciler.cli.output import Format, document, line, note, output_option, utc
 from reconciler.cli.stores import with_stores
-from reconciler.cli.words import first_line, span
+from reconciler.cli.words import first_line
+from reconciler.durations import span
 from reconciler.errors import ReconcilerError
 
 if TYPE_CHECKING:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from reconciler.cli.words import span
+from reconciler.durations import span
 from reconciler.errors import ReconcilerError
 
 if TYPE_CHECKING:
     from reconciler.db.link import Link
+    from reconciler.db.overview import Overview
     from reconciler.embedded import Stores
     from reconciler.scheduler import RedisServiceManager
     from reconciler.settings import Settings
@@ -137,6 +138,7 @@ async def _postgresql(link: Link, kind: str) -> list[Check]:
         await schema.require_current(link)
         checks.append(Check("schema", "ok", f"at {schema.head_revision()}"))
         checks.append(await _runners(link))
+        checks += await _unserved(link)
         checks += await _clock_ahead(link)
     except ReconcilerError as error:
         checks.append(Check("schema", "warning" if kind == "embedded" else "bad", str(error)))
@@ -150,6 +152,33 @@ async def _runners(link: Link) -> Check:
     if not runners:
         return Check("runners", "warning", "none: nothing fires until one runs: reconciler serve")
     return Check("runners", "ok", ", ".join(f"{runner.host}:{runner.pid}" for runner in runners))
+
+
+async def _unserved(link: Link) -> list[Check]:
+    from reconciler.cli.runners import live
+    from reconciler.db.overview import overview
+
+    return list(unserved(await overview(link))) if await live(link) else []
+
+
+def unserved(rows: Iterable[Overview]) -> Iterator[Check]:
+    """What no runner is going to run, though there are runners: by the task or the queue that none of them has."""
+    tasks: dict[str, list[str]] = {}
+    queues: dict[str, list[str]] = {}
+    for row in rows:
+        spec = row.config.spec
+        if not row.known_task:
+            tasks.setdefault(str(spec.get("task")), []).append(row.config.name)
+        elif not row.is_served:
+            queues.setdefault(str(spec.get("queue")), []).append(row.config.name)
+    for task, names in tasks.items():
+        yield Check("tasks in force", "warning", f"no runner knows '{task}' of {_few(names)}: see task_modules")
+    for queue, names in queues.items():
+        yield Check("queues", "warning", f"no runner looks at '{queue}' of {_few(names)}: see runner.queues")
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join([*names[:3], *([f"{len(names) - 3} more"] if len(names) > 3 else [])])
 
 
 async def _clock_ahead(link: Link) -> list[Check]:
@@ -203,7 +232,7 @@ def _clock(store: str, offset: timedelta) -> Check:
 
 def _value(settings: Settings, key: str) -> str:
     from reconciler.cli.output import plain
-    from reconciler.settings import redacted
+    from reconciler.settings import Reference, redacted
 
     value: Any = settings
     for part in key.split("."):
@@ -216,6 +245,11 @@ def _value(settings: Settings, key: str) -> str:
         return ", ".join(value)
     if key == "sources":
         return ", ".join(f"{source.name}: {source.path}" for source in value)
+    if isinstance(value, Reference):
+        [(kind, where)] = value.model_dump(exclude_none=True).items()
+        return f'{{{kind} = "{where}"}}'
+    if isinstance(value, bool):
+        return str(value).lower()
     shown = plain(value)
     return ", ".join(map(str, shown)) if isinstance(shown, list) else "" if shown is None else str(shown)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.output import columns_of_terminal, is_terminal, line, table
 from reconciler.cli.standing import Standing, last_words, next_words, now_words, pause_words, progress_words
-from reconciler.cli.words import exact, first_line, span, when
+from reconciler.cli.words import exact, first_line, when
+from reconciler.durations import span
 
 if TYPE_CHECKING:
     from reconciler.db.executions import TaskExecution

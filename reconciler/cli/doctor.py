@@ -9,6 +9,7 @@ from reconciler.cli import checks
 from reconciler.cli.checks import Check
 from reconciler.cli.command import command, given
 from reconciler.cli.output import Column, Format, document, line, output_option, table
+from reconciler.cli.told import told
 from reconciler.errors import ReconcilerError
 
 if TYPE_CHECKING:
@@ -21,12 +22,12 @@ STYLES = {"ok": "green", "warning": "yellow", "bad": "red"}
 @command("doctor", example="reconciler doctor")
 @output_option
 def doctor(output: Format) -> int:
-    """Check versions, stores, clocks, task modules and settings.
+    """Check versions, task modules, who is told, stores, clocks and settings.
 
     Exit code 1 when something is broken (✗); a warning (!) is no failure.
     """
     settings = given().settings
-    found = [*checks.of_host(settings), *_of_stores(settings)]
+    found = [*checks.of_host(settings), *told(settings.notify), *_of_stores(settings)]
     values = checks.settings_values(settings)
     if output != "table":
         document({"checks": [check.as_json() for check in found], "settings": values}, output)

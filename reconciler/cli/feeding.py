@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.output import Format, is_terminal, line, note, utc
-from reconciler.cli.words import first_line, span
+from reconciler.cli.words import first_line
+from reconciler.durations import span
 from reconciler.errors import StoreUnavailable
 
 if TYPE_CHECKING:

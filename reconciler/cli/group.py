@@ -46,7 +46,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "run": ("run", "Call one function here and now: no store, no record."),
     },
     "Look after": {
-        "doctor": ("doctor", "Check versions, stores, clocks, task modules and settings."),
+        "doctor": ("doctor", "Check versions, task modules, who is told, stores, clocks and settings."),
         "notify": ("notify", "Those who are told: test."),
         "db": ("db", "The database: upgrade, downgrade, current, prune, url, shell."),
         "schema": ("schema", "The JSON schema of a spec file, for editors."),

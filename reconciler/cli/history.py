@@ -13,7 +13,8 @@ from reconciler.cli.command import command
 from reconciler.cli.names import require_known
 from reconciler.cli.output import Column, Format, document, line, note, output_option, show, utc
 from reconciler.cli.stores import with_link
-from reconciler.cli.words import brief, exact, first_line, span, when
+from reconciler.cli.words import brief, exact, first_line, when
+from reconciler.durations import span
 from reconciler.errors import ReconcilerError, UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ LISTED = (
 )  # fmt: skip
 
 
-LONGEST_ERROR = 160
+LONGEST_ERROR, LONGEST_ATTEMPT = 160, 400
 
 
 @command("history", example="reconciler history nightly-sales --failed --since 7d")
@@ -57,7 +58,10 @@ def history(
             raise UsageError(
                 "history --ledger: " + ("needs a NAME" if name is None else "has no --failed; leave it out")
             )
-        return list_ledger(name, aware(since) if since else None, aware(until) if until else None, limit, output)
+        start, end = aware(since) if since else None, aware(until) if until else None
+        if start and end and start > end:
+            raise UsageError(f"history: --since {exact(start)} is after --until {exact(end)}")
+        return list_ledger(name, start, end, limit, output)
     if until:
         raise UsageError("history: --until goes with --ledger; see reconciler history --help")
 
@@ -138,7 +142,10 @@ def columns(now: datetime) -> list[Column]:
 
 def _print(row: TaskExecution) -> None:
     state = "succeeded" if row.is_success else "failed"
-    note(f"{row.name} {utc(row.scheduled_for)}: {state} after {span(row.finished_at - row.started_at)}")
+    tried = f", attempt {len(row.attempts) + 1}" if row.attempts else ""
+    note(f"{row.name} {utc(row.scheduled_for)}: {state} after {span(row.finished_at - row.started_at)}{tried}")
+    for number, one in enumerate(row.attempts, 1):
+        note(f"attempt {number} failed: {first_line(str(one.get('error')), LONGEST_ATTEMPT)}")
     if row.log:
         line(row.log.rstrip("\n"))
     if row.traceback:

@@ -15,6 +15,8 @@ def speak(level: str, style: Literal["console", "json"]) -> None:
     handler.setFormatter(Console() if style == "console" else Json())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("reconciler").setLevel(level.upper())
+    if level != "debug":  # of a connection that it gives up, whoever waited for it says more
+        logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 class Console(logging.Formatter):

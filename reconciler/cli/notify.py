@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli.command import command, given, hint
+from reconciler.cli.names import require_known
 from reconciler.cli.output import Column, Format, line, output_option, show
 from reconciler.cli.stores import with_link
 from reconciler.cli.words import first_line, when
@@ -65,7 +66,10 @@ def incidents(name: str | None, is_open: bool, limit: int, output: Format) -> in
     async def read(link: Link) -> list[Incident]:
         from reconciler.db import incidents
 
-        return await incidents.listing(link, name, is_open=is_open, limit=limit)
+        found = await incidents.listing(link, name, is_open=is_open, limit=limit)
+        if name and not found:
+            await require_known(link, name)
+        return found
 
     rows = [_listed(incident) for incident in with_link(read)]
     now = datetime.now(UTC)

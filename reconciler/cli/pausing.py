@@ -74,6 +74,8 @@ def pause(
     whom = _whom("pause", name, labels)
     if length is not None and until is not None:
         raise UsageError("pause: --for and --until: one of the two")
+    if length is not None and not length:
+        raise UsageError("pause: --for: has to be longer than nothing")
 
     async def act(link: Link, stores: Stores) -> tuple[datetime | None, datetime, list[str]]:
         from reconciler.db import overrides

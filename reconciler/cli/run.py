@@ -20,7 +20,7 @@ from reconciler.cli.arguments import complete_name_or_task, params_option, told_
 from reconciler.cli.command import command, given, hint
 from reconciler.cli.output import line, note
 from reconciler.cli.specs import discover, read_all
-from reconciler.cli.words import span
+from reconciler.durations import span
 from reconciler.errors import ReconcilerError
 
 if TYPE_CHECKING:

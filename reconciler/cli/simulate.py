@@ -121,9 +121,10 @@ def _window(
     if stop is not None and length is not None:
         raise UsageError("simulate: --to and --for both say when it ends; leave one out")
     begin = aware(start, timezone) if start else datetime.now(UTC).replace(second=0, microsecond=0)
-    end = aware(stop, timezone) if stop else begin + (length or WEEK)
+    end = aware(stop, timezone) if stop else begin + (WEEK if length is None else length)
     if not begin < end <= begin + LONGEST:
-        raise UsageError("simulate: --to: has to be after --from, and at most ten years")
+        said = "--for: has to be longer than nothing" if length is not None else "--to: has to be after --from"
+        raise UsageError(f"simulate: {said}, and at most ten years")
     return begin, end
 
 

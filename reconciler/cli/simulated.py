@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from reconciler.cli.loadpicture import picture
 from reconciler.cli.output import Column, columns_of_terminal, is_terminal, line, table
-from reconciler.cli.words import span
+from reconciler.durations import span
 from reconciler.simulate import (
     Outcome,
     PileUp,
@@ -112,9 +112,13 @@ def _unscheduled(specs: Sequence[TaskSpec]) -> str:
 def _durations(answer: Answer) -> str:
     assumed = answer.assumed
     known = sum(spec.name in assumed.took for spec in answer.specs)
-    past = f"as past ones did{', the slowest twentieth' if assumed.is_slow else ', the median'} ({known:,} tasks)"
-    rest = f"{span(assumed.assume)} as assumed ({len(answer.specs) - known:,} tasks)"
+    past = f"as past ones did{', the slowest twentieth' if assumed.is_slow else ', the median'} ({_tasks(known)})"
+    rest = f"{span(assumed.assume)} as assumed ({_tasks(len(answer.specs) - known)})"
     return f"{past}, {rest}" if known and known < len(answer.specs) else past if known else rest
+
+
+def _tasks(count: int) -> str:
+    return f"{count:,} {'task' if count == 1 else 'tasks'}"
 
 
 def _section(title: str, lines: Iterable[str]) -> None:

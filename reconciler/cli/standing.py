@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from reconciler.cli.words import brief, exact, first_line, span, when
+from reconciler.cli.words import brief, exact, first_line, when
+from reconciler.durations import span
 from reconciler.errors import ReconcilerError
 from reconciler.schedule import Schedule
 from reconciler.schedule.describe import describe
@@ -145,6 +146,8 @@ def _now(row: Standing, now: datetime, has_runner: bool) -> Iterator[str]:
     # Without any runner the line at the top says it for all of them, and waiting work has said why it waits.
     if has_runner and not found.known_task and not (found.waiting and row.waits):
         yield f"no runner knows the task '{found.config.spec.get('task')}'"
+    elif has_runner and not found.is_served and not (found.waiting and row.waits):
+        yield f"no runner looks at the queue '{found.config.spec.get('queue')}'"
 
 
 def running_words(running: Running, now: datetime) -> str:

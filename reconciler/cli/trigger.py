@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from reconciler.db.link import Link
     from reconciler.embedded import Stores
 
-Answer = tuple[datetime, "TaskExecution | None"]
+# The new occurrence, the instant that it replays, and what came of it where that is waited for.
+Answer = tuple[datetime, datetime | None, "TaskExecution | None"]
 
 wait_option = click.option("--wait", is_flag=True, help="Show its log as it comes; exit code 1 when it failed.")
 timeout_option = click.option(
@@ -69,7 +70,7 @@ def trigger(
         if found.pause:
             note(f"{pause_words(found.pause, spec.timezone, now)}; a trigger runs all the same")
         await asking.tell_unless_served(link, spec)
-        return moment, await _go(link, stores, "trigger", name, moment, wait, timeout)
+        return moment, None, await _go(link, stores, "trigger", name, moment, wait, timeout)
 
     return _answered(name, with_stores(act), output)
 
@@ -125,7 +126,7 @@ def rerun(
         if held is not None and spec.overlap != "allow":
             note(f"{asking.holding(held, now)}: this one waits for it")
         await asking.tell_unless_served(link, spec)
-        return moment, await _go(link, stores, "rerun", name, moment, wait, timeout)
+        return moment, nominal, await _go(link, stores, "rerun", name, moment, wait, timeout)
 
     return _answered(name, with_stores(act), output)
 
@@ -155,16 +156,11 @@ async def _go(
 def _answered(name: str, answer: Answer, output: Format) -> int:
     from reconciler.cli.awaiting import tell
 
-    moment, result = answer
+    moment, replays, result = answer
     if output != "table":
-        whole: dict[str, Any] = {"name": name, "scheduled_for": moment}
+        whole: dict[str, Any] = {"name": name, "scheduled_for": moment, "replays": replays}
         if result:
-            whole |= {
-                "is_success": result.is_success,
-                "error": result.error,
-                "result": result.result,
-                "replays": result.replays,
-            }
+            whole |= {"is_success": result.is_success, "error": result.error, "result": result.result}
         document(whole, output)
     elif result:
         tell(result)

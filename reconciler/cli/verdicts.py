@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.output import Column
-from reconciler.cli.words import exact, first_line, span
+from reconciler.cli.words import exact, first_line
+from reconciler.durations import span
 
 if TYPE_CHECKING:
     from reconciler.ledger import Evidence, Verdict
@@ -54,9 +55,10 @@ def columns(zone: str) -> list[Column]:
 
 def lines(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
     """`NAME at MOMENT did not run: …`, and indented a line for each row."""
-    moment = exact(verdict.first, evidence.zone)
     utc = "" if evidence.zone == "UTC" else f" ({exact(verdict.first)})"
-    yield f"{evidence.name} at {moment}{utc} {verdict.sentence}"
+    # What is said of now is said of the name, as where no instant is to come.
+    moment = f" at {exact(verdict.first, evidence.zone)}{utc}" if verdict.first != evidence.now else ""
+    yield f"{evidence.name}{moment} {verdict.sentence}"
     for row in verdict.rows:
         yield f"  {ROWS[type(row).__name__]:<{LABEL}}{_said(row, evidence.zone)}"
 

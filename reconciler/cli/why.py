@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -19,24 +22,33 @@ if TYPE_CHECKING:
     from reconciler.ledger import Evidence, Verdict
 
 
+CLOCK = re.compile(r"\d\d:\d\d(:\d\d(\.\d+)?)?")
+
+
 class Asked(Instant):
-    """An instant as `history` prints it, or `last`."""
+    """An instant as `history` prints it, a time of day like `02:00`, or `last`."""
 
     name = "instant"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if value == "last" else super().convert(value, param, ctx)
+        if value == "last" or isinstance(value, time):
+            return value
+        if CLOCK.fullmatch(value):
+            with suppress(ValueError):
+                return time.fromisoformat(value)
+        return super().convert(value, param, ctx)
 
 
 @command("why", example="reconciler why nightly-sales 2026-01-02T02:00:00Z")
 @click.argument("name", shell_complete=complete_name)
 @click.argument("instant", required=False, type=Asked(), metavar="[INSTANT|last]")
 @output_option
-def why(name: str, instant: datetime | str | None, output: Format) -> int:
+def why(name: str, instant: datetime | time | str | None, output: Format) -> int:
     """Why a task ran, or did not, at an instant.
 
-    INSTANT is the `scheduled_for` that history shows, or any other moment; `last` is the newest that was due. Without
-    it: the last that was due, and the next. The rows that the answer rests on follow it.
+    INSTANT is the `scheduled_for` that history shows, or any other moment, in UTC without an offset; 02:00 the last
+    time that the task's clock showed that; `last` the newest that was due. Without it: the last that was due, and the
+    next. The rows that the answer rests on follow it.
     """
 
     async def read(link: Link) -> tuple[Evidence, list[Verdict]]:
@@ -50,19 +62,21 @@ def why(name: str, instant: datetime | str | None, output: Format) -> int:
         facts = {"name": name, "now": evidence.now, "through": evidence.through, "timezone": evidence.zone}
         document({**facts, "verdicts": [as_json(one) for one in verdicts]}, output)
         return 0
-    _print(evidence, verdicts, instant)
+    _print(evidence, verdicts)
     return 0
 
 
-async def _explained(link: Link, name: str, instant: datetime | str | None) -> tuple[Evidence, list[Verdict]]:
+async def _explained(link: Link, name: str, instant: datetime | time | str | None) -> tuple[Evidence, list[Verdict]]:
     from reconciler.db.evidence import around
-    from reconciler.ledger import Book, verdict
+    from reconciler.ledger import Book, coming, verdict
 
     keep = given().settings.history.keep
     if isinstance(instant, datetime):
         evidence = _local(await around(link, name, aware(instant), keep=keep))
         return evidence, [verdict(evidence, aware(instant))]
     evidence = _local(await around(link, name, keep=keep))
+    if isinstance(instant, time):
+        return await _explained(link, name, _last_at(instant, evidence))
     book = Book(evidence)
     last = book.before(evidence.now) if book.last_due is None else book.last_due
     verdicts = []
@@ -70,9 +84,16 @@ async def _explained(link: Link, name: str, instant: datetime | str | None) -> t
         # Its own neighbourhood may be further back than that of now.
         near = _local(await around(link, name, last, keep=keep))
         verdicts.append(verdict(near, last))
-    if instant is None and book.next_due is not None:
-        verdicts.append(verdict(book, book.next_due))
+    if instant is None and book.revisions:
+        verdicts.append(coming(book))
     return evidence, verdicts
+
+
+def _last_at(clock: time, evidence: Evidence) -> datetime:
+    """When the clocks of the spec's zone showed that last."""
+    today = datetime.combine(evidence.now.astimezone(ZoneInfo(evidence.zone)).date(), clock)
+    found = aware(today, evidence.zone)
+    return found if found <= evidence.now else aware(today - timedelta(days=1), evidence.zone)
 
 
 def list_ledger(name: str, since: datetime | None, until: datetime | None, limit: int, output: Format) -> int:
@@ -110,11 +131,25 @@ def _local(evidence: Evidence) -> Evidence:
     return replace(evidence, zone=specs[-1].timezone) if specs else evidence
 
 
-def _print(evidence: Evidence, verdicts: list[Verdict], instant: datetime | str | None) -> None:
+def _never_due(evidence: Evidence) -> str:
+    from reconciler.cli.words import exact
+    from reconciler.ledger import Book
+
+    book = Book(evidence)
+    if book.next_due is not None:
+        return f"{evidence.name} was not due yet and nothing ran: it is due at {exact(book.next_due, evidence.zone)}"
+    spec = book.current.spec if book.current else None
+    if spec and spec.after:
+        held = ", and is suspended in its spec" if spec.suspend else ""
+        return f"{evidence.name} has not run: it runs after {', '.join(spec.after)}{held}"
+    return f"{evidence.name} was never due and nothing ran: it has no schedule, or none that ever came"
+
+
+def _print(evidence: Evidence, verdicts: list[Verdict]) -> None:
     from reconciler.cli.verdicts import lines
 
     if not verdicts:
-        line(f"{evidence.name} was never due and nothing ran: it has no schedule, or none that ever came")
+        line(_never_due(evidence))
         return
     for number, one in enumerate(verdicts):
         if number:

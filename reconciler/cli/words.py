@@ -5,20 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-
-def span(length: timedelta) -> str:
-    """`<1 ms`, `350 ms`, `65 s`, `3 min`, `2 h 5 min`, `4 d 2 h`: as fine as the length makes interesting."""
-    seconds = length.total_seconds()
-    if seconds < 1:
-        return f"{round(seconds * 1000)} ms" if seconds >= 0.0005 else "<1 ms"
-    seconds = round(seconds)
-    if seconds < 120:
-        return f"{seconds} s"
-    if seconds < 7_200:
-        return f"{seconds // 60} min"
-    big, small, unit, part = (3_600, 60, "h", "min") if seconds < 172_800 else (86_400, 3_600, "d", "h")
-    rest = seconds % big // small
-    return f"{seconds // big} {unit}" + (f" {rest} {part}" if rest else "")
+from reconciler.durations import span
 
 
 def when(moment: datetime, now: datetime) -> str:

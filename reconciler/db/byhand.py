@@ -15,7 +15,8 @@ from psycopg.types.json import Jsonb
 from reconciler.db.link import Link
 
 # A scheduled instant is a whole second: what a person asks for is never on one, and so takes the place of none.
-# Not on an instant that already has its row either, which could not be written a second time.
+# Not on an instant that already has its row either, which could not be written a second time. Between names the newest
+# goes first; of one name it stands behind what was asked for before it.
 TRIGGER = """
 with moment as (
     select case when at = date_trunc('second', at) then at + interval '1 ms' else at end as at
@@ -24,9 +25,15 @@ with moment as (
 insert into task_claims (name, scheduled_for, task, queue, priority, turn, trigger, digest, exclusive, params, replays,
                          follow, actor)
 select c.name, m.at, c.spec ->> 'task', c.spec ->> 'queue', (c.spec ->> 'priority')::int,
-       - (extract(epoch from m.at) * 1000000)::bigint, %(trigger)s, c.digest,
+       greatest(- (extract(epoch from m.at) * 1000000)::bigint, before.turn + 1), %(trigger)s, c.digest,
        c.spec ->> 'overlap' <> 'allow' and not %(beside)s, %(params)s, %(replays)s, %(follow)s, %(actor)s
-from task_configs c, moment m
+from task_configs c
+cross join moment m
+left join lateral (
+    select t.turn from task_claims t
+    where t.name = c.name and t.runner_id is null and t.trigger in ('manual', 'rerun')
+    order by t.scheduled_for desc limit 1
+) before on true
 where c.name = %(name)s
   and not exists (select from task_executions e where e.name = c.name and e.scheduled_for = m.at)
 on conflict do nothing

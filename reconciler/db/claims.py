@@ -100,13 +100,15 @@ TURN = timedelta(milliseconds=100)
 class Decided(NamedTuple):
     """What came of a batch: the names whose cursor moved, the tokens that were won.
 
-    `is_waiting`: something of it waits for a runner now; `is_asked`: some runs are to end for it.
+    `is_waiting`: something of it waits for a runner now; `is_asked`: some runs are to end for it; `skipped`: how many
+    instants were decided against, by reason.
     """
 
     moved: set[str]
     won: set[UUID]
     is_waiting: bool
     is_asked: bool
+    skipped: dict[str, int]
 
 
 async def decide(
@@ -120,9 +122,11 @@ async def decide(
     is_plain = not any(fire.waits or fire.overlap in ("queue", "replace") for fire in fires)
     params = {"runner": runner_id, "moves": as_rows(moves), "fires": as_rows(fires), "skips": as_rows(skips)}
     rows = await link.run(PLAIN if is_plain else FULL, params)
-    notes = {note for _, _, note in rows if note is not None}
-    moved = {name for name, token, note in rows if token is None and note is None}
-    return Decided(moved, {token for _, token, _ in rows if token is not None}, "waits" in notes, "asked" in notes)
+    notes = {note for _, _, note, _ in rows if note is not None}
+    moved = {name for name, token, note, _ in rows if token is None and note is None}
+    won = {token for _, token, _, _ in rows if token is not None}
+    skipped = {reason: count for reason, _, note, count in rows if note == "skipped"}
+    return Decided(moved, won, "waits" in notes, "asked" in notes, skipped)
 
 
 async def record_skips(tx: Transaction, skips: Sequence[Skip]) -> None:

@@ -90,6 +90,10 @@ _OVERLAPPED = f"""
         exists (select from task_executions e where e.name = f.name and e.scheduled_for = f.scheduled_for)
         or exists (select from task_claims c where c.name = f.name and c.scheduled_for = f.scheduled_for))"""
 
+# What was written, not what was wanted: a skip that stood already is not one more.
+_COUNTED = """
+union all select reason, null, 'skipped', sum(coalesce(count, 1))::bigint from skipped group by reason"""
+
 PLAIN = f"""{_MOVED}, busy as ({_BUSY}
 ), claimed as ({_CLAIMED.format(fires="fires f where f.name not in (select name from busy)")}
 ), lost as materialized (
@@ -102,8 +106,10 @@ PLAIN = f"""{_MOVED}, busy as ({_BUSY}
     union all{_OVERLAPPED}
     order by 1, 2
     on conflict do nothing
+    returning reason, count
 )
-select name, null::uuid, null::text from moved union all select name, token, null from claimed
+select name, null::uuid, null::text, null::bigint from moved
+union all select name, token, null, null from claimed{_COUNTED}
 """
 
 # `replaced` locks what it reads, and so sees a claim that was picked up a moment ago as what it is now.
@@ -173,9 +179,10 @@ FULL = f"""{_MOVED}, replaced as materialized (
     union all{_OVERLAPPED}
     order by 1, 2
     on conflict do nothing
+    returning reason, count
 )
-select name, null::uuid, null::text from moved
-union all select name, token, null from claimed
-union all (select name, null, 'waits' from queued limit 1)
-union all (select name, null, 'asked' from asked limit 1)
+select name, null::uuid, null::text, null::bigint from moved
+union all select name, token, null, null from claimed
+union all (select name, null, 'waits', null from queued limit 1)
+union all (select name, null, 'asked', null from asked limit 1){_COUNTED}
 """

@@ -8,13 +8,18 @@ from datetime import datetime
 from reconciler.db.executions import COLUMNS, TaskExecution
 from reconciler.db.link import Link, Statements
 
-# An instant of the schedule itself, as long as nobody has run it or is about to.
+# An instant of the schedule itself, as long as nobody has run it or is about to. Those of one name go in the order in
+# which they are added.
 FILL = """
 insert into task_claims (name, scheduled_for, task, queue, priority, turn, trigger, digest, exclusive, actor)
 select c.name, %(at)s, c.spec ->> 'task', c.spec ->> 'queue', (c.spec ->> 'priority')::int,
-       - (extract(epoch from %(at)s) * 1000000)::bigint, 'backfill', c.digest,
+       greatest(- (extract(epoch from %(at)s) * 1000000)::bigint, w.behind), 'backfill', c.digest,
        c.spec ->> 'overlap' <> 'allow' and not %(beside)s, %(actor)s
 from task_configs c
+cross join lateral (
+    select max(t.turn) + 1 as behind from task_claims t
+    where t.name = c.name and t.trigger = 'backfill' and t.runner_id is null and t.attempts = '[]'
+) w
 where c.name = %(name)s
   and not exists (select from task_executions e where e.name = c.name and e.scheduled_for = %(at)s)
 on conflict do nothing

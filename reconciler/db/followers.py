@@ -126,6 +126,10 @@ select j.name, j.at, j.detail is null from judged j where j.name in (select name
 """
 FOLLOW_ALL = FOLLOW.replace(_OF_THESE, "true")
 
+# Somebody wanted these to end, or something newer took their place: they have neither failed nor succeeded.
+_IS_MEANT = """(not r.is_success and (
+            starts_with(r.error, 'replaced by the run of ') or starts_with(r.error, 'cancelled by ')))"""
+
 # Names whose newest runs all failed, since the last pause ended and since they came to be. Most never failed so often,
 # which an index of failures alone tells. The newest runs by instant are read by the primary key, a few more than
 # needed, since they do not end in the order of their instants.
@@ -158,7 +162,7 @@ cross join lateral (
             order by e.scheduled_for desc
             limit c.allowed + 50
         ) r
-        where r.finished_at > since.at
+        where r.finished_at > since.at and not {_IS_MEANT}
         order by r.finished_at desc
         limit c.allowed
     ) newest

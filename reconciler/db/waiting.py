@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 from reconciler.db.claimrows import COLUMNS, Claim
@@ -52,12 +53,47 @@ where c.name = a.name and c.scheduled_for = a.scheduled_for
 returning {COLUMNS}
 """
 
+# What only a runner of the past could take: its name has another task or queue now, or is gone, and nobody has what it
+# was decided with. It would stand in the way of its name for ever. While no runner is there, nobody can tell.
+GIVE_UP = """
+with served as materialized (
+    select distinct q as queue, t as task
+    from runners n, jsonb_array_elements_text(n.queues) as q, jsonb_object_keys(n.tasks) as t
+    where n.ended_at is null
+), left_over as (
+    select c.name, c.scheduled_for
+    from task_claims c
+    left join task_configs g on g.name = c.name
+    where c.runner_id is null and c.cancel_requested is null and c.not_before < statement_timestamp() - %(patience)s
+      and (g.name is null or g.spec ->> 'task' <> c.task or g.spec ->> 'queue' <> c.queue)
+      and (c.queue, c.task) not in (select s.queue, s.task from served s)
+      and (select count(*) from served) > 0
+    order by c.name, c.scheduled_for
+    limit %(limit)s
+    for update of c skip locked
+)
+update task_claims c
+set cancel_requested = concat('given up: no runner has the task ', quote_literal(c.task), ' in queue ',
+                              quote_literal(c.queue), ' any more')
+from left_over l
+where c.name = l.name and c.scheduled_for = l.scheduled_for
+returning c.name, c.cancel_requested
+"""
+
 BATCH = 1000
+# A deployment that is rolled back, or a runner that is started again, is given so long.
+PATIENCE = timedelta(minutes=10)
 
 
 async def expire(link: Link) -> int:
     """Turn waiting work that can no longer start in time into skips; how many, of which there may be more."""
     return len(await link.run(EXPIRE, {"limit": BATCH}))
+
+
+async def give_up(link: Link, patience: timedelta = PATIENCE) -> list[tuple[str, str]]:
+    """Ask for the end of what has waited so long for a task that no runner has any more: its name, and why."""
+    rows = await link.run(GIVE_UP, {"limit": BATCH, "patience": patience})
+    return [(name, why) for name, why in rows]
 
 
 async def cancelled(link: Link, runner_id: UUID) -> list[Claim]:

@@ -15,7 +15,7 @@ from reconciler.ledger.evidence import (
     Skipped,
 )
 from reconciler.ledger.listing import ledger
-from reconciler.ledger.verdict import Kind, Verdict, verdict
+from reconciler.ledger.verdict import Kind, Verdict, coming, verdict
 
 __all__ = [
     "Book",
@@ -29,6 +29,7 @@ __all__ = [
     "Run",
     "Skipped",
     "Verdict",
+    "coming",
     "ledger",
     "verdict",
 ]

@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
 
 from reconciler.ledger.evidence import TICK, Claimed, Evidence, Override, Revision, Run, Skipped
 from reconciler.ledger.gaps import Gap, gaps
@@ -80,6 +81,11 @@ class Book:
                 return skip
         return None
 
+    def passed_over(self, instant: datetime) -> Skipped | None:
+        """The skip of an instant, also where it has run after all."""
+        own = (skip for skip in self.evidence.skips if skip.first == skip.last == instant)
+        return next(own, None) or self.covering(instant)
+
     def pause_at(self, instant: datetime) -> Override | None:
         """The pause that covers an instant; of several the one that ends last."""
         found = [pause for pause in self.evidence.pauses if pause.covers(instant)]
@@ -137,19 +143,24 @@ class Book:
             found.append(self.evidence.oldest)
         return max(found, default=self.now - self.evidence.keep)
 
-    def before(self, instant: datetime) -> datetime | None:
-        """The nearest earlier instant that a spec named or that has a row."""
-        at = bisect_left(self.moments, instant)
-        found = [self.moments[at - 1]] if at else []
+    def before(self, instant: datetime, *, by_hand: bool = True) -> datetime | None:
+        """The nearest earlier instant that a spec named or that has a row; `by_hand`: triggers and reruns too."""
+        earlier = reversed(self.moments[: bisect_left(self.moments, instant)])
+        found = list(islice((at for at in earlier if by_hand or not self._is_wish(at)), 1))
         found += list(self._scheduled_before(instant))[:1]
         return max(found, default=None)
 
-    def after(self, instant: datetime) -> datetime | None:
+    def after(self, instant: datetime, *, by_hand: bool = True) -> datetime | None:
         """The nearest later one."""
-        at = bisect_right(self.moments, instant)
-        found = [self.moments[at]] if at < len(self.moments) else []
+        later = self.moments[bisect_right(self.moments, instant) :]
+        found = list(islice((at for at in later if by_hand or not self._is_wish(at)), 1))
         found += list(self._scheduled_after(instant))[:1]
         return min(found, default=None)
+
+    def _is_wish(self, moment: datetime) -> bool:
+        """Whether it is a moment at which somebody asked for a run, not an instant that anything named."""
+        point = self.points[moment]
+        return not isinstance(point, Skipped) and point.trigger in ("manual", "rerun")
 
     @property
     def last_due(self) -> datetime | None:

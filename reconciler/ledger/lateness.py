@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from reconciler.durations import span
 from reconciler.ledger.book import Book
 from reconciler.ledger.evidence import Outage, Override, Row, Run
-from reconciler.ledger.words import Words, length
+from reconciler.ledger.words import Words
 
 # What is shorter explains nothing: beats, and so the last sign of a runner, are about so far apart.
 SHORTEST = timedelta(seconds=1)
@@ -72,5 +73,5 @@ def _behind(book: Book, due: datetime, started: datetime, words: Words) -> Reaso
     blocking: Run | None = book.last_finished_between(due, started)
     if blocking is None or blocking.finished_at - due < SHORTEST:
         return None
-    took = length(blocking.finished_at - blocking.started_at)
+    took = span(blocking.finished_at - blocking.started_at)
     return Reason(f"it waited for the run of {words.instant(blocking.scheduled_for)}, which took {took}", (blocking,))

@@ -96,7 +96,7 @@ def _near_now(book: Book) -> Iterator[datetime]:
     current = book.current
     if current is not None and current.spec is not None and current.spec.jitter:
         schedule = schedule_of(current)
-        last = schedule.last_until(book.now, current.applied_at) if schedule else None
+        last = schedule.last_until(book.now, book.revisions[0].applied_at) if schedule else None
         if last is not None:
             yield last - TICK
 

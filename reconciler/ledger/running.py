@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from reconciler.durations import span
 from reconciler.ledger.book import Book
 from reconciler.ledger.evidence import Claimed, Row, Run
 from reconciler.ledger.lateness import Reason, held_up
-from reconciler.ledger.words import Words, error, length, ordinal
+from reconciler.ledger.skipping import skipped
+from reconciler.ledger.words import Words, error, ordinal
 from reconciler.occurrences import wake_at
 
 # Below this nobody asks why.
 ON_TIME = timedelta(seconds=1)
-WORTH_A_GUESS = timedelta(seconds=5)
+WORTH_A_GUESS = timedelta(seconds=2)
 SCHEDULED = frozenset({"schedule", "catch_up"})
 Said = tuple[str, tuple[Row, ...]]
 
@@ -22,19 +24,21 @@ Said = tuple[str, tuple[Row, ...]]
 def ran(book: Book, run: Run, words: Words) -> Said:
     """`ran 12 s late: the runner was down from … to …; it succeeded in 3 s on alpha:41`, with the rows it rests on."""
     start, rows = _start(book, run, run.attempts, _first_start(run), words)
-    took = length(run.finished_at - run.started_at)
+    took = span(run.finished_at - run.started_at)
     where = f" on {run.runner}" if run.runner else ""
     end = f"it succeeded in {took}{where}" if run.is_success else f"it failed after {took}{where}: {error(run.error)}"
     if run.attempts:
         end += f"; that was its {ordinal(len(run.attempts) + 1)} attempt: {_attempts(run.attempts, words)}"
     replayed, again = _replays(book, run.scheduled_for, words)
-    return f"{start}; {end}{replayed}", (run, *rows, *again)
+    at_first, skips = _at_first(book, run, words)
+    return f"{start}; {end}{at_first}{replayed}", (run, *rows, *skips, *again)
 
 
 def runs(book: Book, claim: Claimed, words: Words) -> Said:
     """`is running since 03:00:01 on alpha:41, 40 % done ('loading')`."""
     assert claim.started_at is not None
     start, rows = _start(book, claim, claim.attempts, _first(claim.attempts) or claim.started_at, words)
+    start = start.removesuffix(" and ran")
     where = f" on {claim.runner}" if claim.runner else ""
     text = f"{start}; it is running since {words.at(claim.started_at)}{where}{_progress(claim.progress)}"
     if claim.attempts:
@@ -76,19 +80,24 @@ def _start(book: Book, one: Run | Claimed, attempts: Sequence[dict[str, Any]], s
         if one.trigger != "manual":
             return f"{origin}ran", ()
         waited = started - one.scheduled_for
-        why = held_up(book, one.scheduled_for, started, words) if waited >= ON_TIME else None
-        late = f" {length(waited)} later" if waited >= ON_TIME else ""
+        why = _late(book, one.scheduled_for, started, words) if waited >= ON_TIME else None
+        late = f" {span(waited)} later" if waited >= ON_TIME else ""
         return f"{origin}ran{late}{_because(why)}", why.rows if why else ()
     due = _due(book, one.scheduled_for)
     late_by = started - due
-    put_off = f", with {length(due - one.scheduled_for)} of jitter" if due > one.scheduled_for else ""
+    put_off = f", with {span(due - one.scheduled_for)} of jitter" if due > one.scheduled_for else ""
     if late_by < ON_TIME:
         return f"ran on time{put_off}", ()
-    why = held_up(book, due, started, words)
+    why = _late(book, due, started, words)
     caught = ", to make up for it" if one.trigger == "catch_up" else ""
-    if why is None and book.evidence.presences and late_by >= WORTH_A_GUESS:
-        why = Reason("runners were there, so most likely none had a free slot")
-    return f"ran {length(late_by)} late{put_off}{caught}{_because(why)}", why.rows if why else ()
+    return f"ran {span(late_by)} late{put_off}{caught}{_because(why)}", why.rows if why else ()
+
+
+def _late(book: Book, due: datetime, started: datetime, words: Words) -> Reason | None:
+    why = held_up(book, due, started, words)
+    if why is None and book.evidence.presences and started - due >= WORTH_A_GUESS:
+        return Reason("runners were there, so most likely none had a free slot")
+    return why
 
 
 def _because(why: Reason | None) -> str:
@@ -125,6 +134,15 @@ def _replays(book: Book, instant: datetime, words: Words) -> Said:
         state = ("succeeded" if one.is_success else "failed") if isinstance(one, Run) else "not over yet"
         said.append(f"{words.instant(one.scheduled_for)} ({state})")
     return f"; run again at {', '.join(said)}", tuple(again)
+
+
+def _at_first(book: Book, run: Run, words: Words) -> Said:
+    """Of what was filled in: why it did not run when it was due."""
+    skip = book.passed_over(run.scheduled_for) if run.trigger == "backfill" else None
+    if skip is None:
+        return "", ()
+    text, rows = skipped(book, skip, run.scheduled_for, words)
+    return f"; when it was due it {text}", rows
 
 
 def _attempts(attempts: Sequence[dict[str, Any]], words: Words) -> str:

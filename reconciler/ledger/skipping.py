@@ -6,10 +6,12 @@ import re
 from datetime import datetime
 from typing import Final
 
+from reconciler.durations import span
 from reconciler.ledger.book import Book
 from reconciler.ledger.evidence import Override, Row, Run, Skipped
 from reconciler.ledger.lateness import reason
-from reconciler.ledger.words import Words, change, length
+from reconciler.ledger.words import Words, change
+from reconciler.occurrences import start_by
 
 NAMED_RUN: Final = re.compile(r"the run of (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)")
 CHANGES: Final = {
@@ -32,6 +34,8 @@ def skipped(book: Book, skip: Skipped, instant: datetime, words: Words) -> Said:
         return _overlapped(book, skip, words)
     if skip.reason == "cancelled":
         return f"did not run: {skip.detail or 'cancelled'}", (skip,)
+    if skip.reason == "deadline":
+        return _too_late(book, skip, instant, words)
     return f"did not run: {': '.join(filter(None, (skip.reason, skip.detail)))}", (skip,)
 
 
@@ -69,6 +73,15 @@ def _missed(book: Book, skip: Skipped, instant: datetime, words: Words) -> Said:
     return f"did not run: missed{cause}{detail}", (skip, *(why.rows if why else ()))
 
 
+def _too_late(book: Book, skip: Skipped, instant: datetime, words: Words) -> Said:
+    """What the deadline passed over, with what kept it from starting in time, where that is recorded."""
+    said = f"did not run: {': '.join(filter(None, (skip.reason, skip.detail)))}"
+    revision = book.in_force(instant)
+    end = start_by(revision.spec, instant) if revision and revision.spec else None
+    why = reason(book, instant, end, words) if end else None
+    return (f"{said}: {why.text}", (skip, *why.rows)) if why else (said, (skip,))
+
+
 def _next_start(book: Book, instant: datetime) -> datetime:
     """When something of the name started after that instant: by then it was decided."""
     started = [run.started_at for run in book.evidence.runs if run.scheduled_for > instant]
@@ -96,7 +109,7 @@ def _overlapped(book: Book, skip: Skipped, words: Words) -> Said:
         detail = NAMED_RUN.sub(f"the run of {words.instant(instant)}", detail)
     if isinstance(named, Run) and not detail.startswith("replaced"):
         when = words.between(named.started_at, named.finished_at)
-        took = length(named.finished_at - named.started_at)
+        took = span(named.finished_at - named.started_at)
         how = f"it ran {when}" if named.started_at > skip.first else f"it took {took}, {when}"
         return f"did not run: overlap: {detail} ({how})", (skip, named)
     rows = (skip, named) if named is not None and not isinstance(named, Skipped) else (skip,)

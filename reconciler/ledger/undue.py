@@ -22,6 +22,21 @@ def not_due(book: Book, instant: datetime, words: Words) -> Said:
     return f"{verb}: {why}{_around(book, instant, words)}", rows
 
 
+def nothing_ahead(book: Book, words: Words) -> Said:
+    """`has no next instant: the spec is suspended since commit 1a2b3c4 (Ada: 'stop')`."""
+    revision = book.current
+    spec = revision.spec if revision else None
+    if revision is None or spec is None or (schedule := spec.when()) is None:
+        why, rows = _why(book, book.now + TICK, words)
+    elif spec.suspend:
+        why, rows = f"the spec is suspended since {change(revision, words, revision.applied_at)}", (revision,)
+    elif schedule.ends_at and schedule.ends_at <= book.now:
+        why, rows = f"the schedule ended at {spec.ends_at}", (revision,)
+    else:
+        why, rows = f"the schedule, {describe(schedule)}, names none any more", (revision,)
+    return f"has no next instant: {why}", rows
+
+
 def _why(book: Book, instant: datetime, words: Words) -> Said:
     revision = book.in_force(instant)
     if revision is None:
@@ -93,7 +108,9 @@ def _expressions(revision: Revision) -> str:
 
 
 def _around(book: Book, instant: datetime, words: Words) -> str:
-    before, after = book.before(instant), book.after(instant)
+    before, after = book.before(instant, by_hand=False), book.after(instant, by_hand=False)
     said = [f"the one before is {words.instant(before)}"] if before else []
     said += [f"the next is {words.instant(after)}"] if after else []
+    if not said and (ran := book.before(instant)):
+        said.append(f"the run before is {words.instant(ran)}")
     return f"; {', '.join(said)}" if said else ""

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from reconciler.durations import format_duration
+from reconciler.durations import format_duration, span
 from reconciler.ledger import skipping
 from reconciler.ledger.book import Book, Point, names, schedule_of
 from reconciler.ledger.evidence import Claimed, Evidence, Revision, Row, Run, Skipped
 from reconciler.ledger.lateness import reason
 from reconciler.ledger.running import ran, runs, waits
-from reconciler.ledger.undue import not_due
-from reconciler.ledger.words import Words, change, length
+from reconciler.ledger.undue import not_due, nothing_ahead
+from reconciler.ledger.words import Words, change
 from reconciler.occurrences import wake_at
 
 Kind = Literal[
@@ -53,6 +53,14 @@ def verdict(evidence: Evidence | Book, instant: datetime) -> Verdict:
         sentence, rows = not_due(book, instant, _words(book, instant))
         return Verdict("not due", instant, instant, 0, sentence, is_scheduled=False, rows=rows)
     return of_stretch(book, revision, instant, instant, 1)
+
+
+def coming(book: Book) -> Verdict:
+    """The verdict on the next instant; where there is none, why not, on the moment now."""
+    if book.next_due is not None:
+        return verdict(book, book.next_due)
+    sentence, rows = nothing_ahead(book, _words(book, book.now))
+    return Verdict("not due", book.now, book.now, 0, sentence, is_scheduled=False, rows=rows)
 
 
 def of_point(book: Book, instant: datetime, point: Point) -> Verdict:
@@ -122,14 +130,16 @@ def _undecided(
     if pause is not None:
         tense = "will not run" if first > book.now else "did not run"
         return Verdict("paused", first, last, count, f"{tense}: {skipping.pause_words(pause, words)}", rows=(pause,))
-    wake = wake_at(revision.spec, first) if revision.spec else first
+    # What an edit left undecided is decided by the spec of now, with its jitter.
+    by = book.current or revision
+    wake = wake_at(by.spec, first) if by.spec else first
     if first > book.now or wake > book.now:
-        put_off = f", starting {length(wake - first)} later by its jitter" if wake > first else ""
-        text = f"is due in {length(first - book.now)}" if first > book.now else "is due"
+        put_off = f", starting {span(wake - first)} later by its jitter" if wake > first else ""
+        text = f"is due in {span(first - book.now)}" if first > book.now else "is due"
         return Verdict("planned", first, last, count, text + put_off, rows=(revision,))
     why = reason(book, wake, book.now, words)
     because = why.text if why else "a runner may do so at any moment"
-    text = f"was due {length(book.now - wake)} ago and is not decided yet: {because}"
+    text = f"was due {span(book.now - wake)} ago and is not decided yet: {because}"
     return Verdict("due", first, last, count, text, rows=(revision, *(why.rows if why else ())))
 
 

@@ -42,21 +42,6 @@ class Words:
         return day + local.strftime(clock + ("%z" if is_twice else ""))
 
 
-def length(span: timedelta) -> str:
-    """`<1 ms`, `350 ms`, `65 s`, `3 min`, `2 h 5 min`, `4 d 2 h`: as fine as the length makes interesting."""
-    seconds = span.total_seconds()
-    if seconds < 1:
-        return f"{round(seconds * 1000)} ms" if seconds >= 0.0005 else "<1 ms"
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    if whole < 7_200:
-        return f"{whole // 60} min"
-    big, small, unit, part = (3_600, 60, "h", "min") if whole < 172_800 else (86_400, 3_600, "d", "h")
-    rest = whole % big // small
-    return f"{whole // big} {unit}" + (f" {rest} {part}" if rest else "")
-
-
 def change(of: Revision | Removal, words: Words, moment: datetime) -> str:
     """`commit 1a2b3c4 (Ada: 'later')`; without a commit who applied it, and when."""
     if of.commit:

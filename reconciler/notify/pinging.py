@@ -105,7 +105,7 @@ async def keep_pinging(target: Target, every: float, is_well: Callable[[], Await
 
 async def fetch(url: str, *, tries: int, is_still_wanted: Callable[[], bool] = lambda: True) -> None:
     """GET a URL; ReconcilerError, without it, when no try is answered with success."""
-    if urlsplit(url).scheme not in ("http", "https"):
+    if not is_web(url):
         raise ReconcilerError("not an http:// or https:// address")
     problem = ""
     for number in range(tries):
@@ -124,6 +124,11 @@ async def fetch(url: str, *, tries: int, is_still_wanted: Callable[[], bool] = l
         except Exception as error:
             problem = type(error).__name__
     raise ReconcilerError(problem)
+
+
+def is_web(url: str) -> bool:
+    """Whether it is an address that can be fetched."""
+    return urlsplit(url).scheme in ("http", "https")
 
 
 def failing(url: str) -> str:

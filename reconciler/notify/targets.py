@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from pydantic import SecretStr
@@ -26,6 +26,10 @@ SECONDS = 10.0
 SHORTEST_SECRET = 4
 
 Target = SecretStr | Reference
+
+# Others may be told at the same time, and their addresses are masked elsewhere. A context, for apprise sends from
+# threads of its own, and takes it along.
+_SAID: ContextVar[list[str] | None] = ContextVar("said", default=None)
 
 
 class UnknownTargetError(ReconcilerError):
@@ -49,6 +53,14 @@ def address(target: Target | Mapping[str, Any] | str, what: str, environ: Mappin
         why = str(error).replace("where the task runs", "where the service runs")
         raise ReconcilerError(f"{what}: {why}") from None
     return str(found["url"]).strip()
+
+
+def is_known(url: str) -> bool:
+    """Whether apprise knows what to do with an address; nothing is sent."""
+    import apprise
+
+    with _library_said():
+        return bool(apprise.Apprise().add(url))
 
 
 async def tell(targets: Mapping[str, Target], name: str, message: Message) -> None:
@@ -87,19 +99,18 @@ def _send(url: str, message: Message) -> str | None:
         )
     if sent:
         return None
-    return _masked(said[0], url) if said else "it was refused"
+    return _masked(said[0], url).rstrip(".") if said else "it was refused"
 
 
 @contextmanager
 def _library_said() -> Iterator[list[str]]:
     """The first lines that apprise has to say at warning; they go nowhere else."""
     said: list[str] = []
-    here = threading.get_ident()  # others may be told at the same time, and their addresses are masked elsewhere
+    token = _SAID.set(said)
 
     class Keep(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            is_of_this = record.thread == here and record.levelno >= logging.WARNING
-            if is_of_this and not said:
+            if _SAID.get() is said and record.levelno >= logging.WARNING and not said:
                 said.append(" ".join(record.getMessage().split())[:200])
 
     logger, keep = logging.getLogger("apprise"), Keep()
@@ -109,6 +120,7 @@ def _library_said() -> Iterator[list[str]]:
         yield said
     finally:
         logger.removeHandler(keep)
+        _SAID.reset(token)
 
 
 def _masked(text: str, url: str) -> str:

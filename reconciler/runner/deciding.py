@@ -72,7 +72,7 @@ class Decider:
         self._queues = queues
         self._limits = limits
         self._figures = figures
-        self._picker = Picker(runner_id, link, clock, running, children, queues, limits)
+        self._picker = Picker(runner_id, link, clock, running, children, queues, limits, figures)
         self._epoch = ""
         self._uncertain: dict[UUID, Run] = {}
         self._undecided: Sequence[Due] = ()
@@ -219,7 +219,7 @@ class Decider:
         self._start([run for run in batch.runs if run.claim.token in decided.won])
         batch.is_waiting, batch.is_asked = decided.is_waiting, decided.is_asked
         if self._figures:
-            self._figures.looked(len(decided.won), [skip for skip in batch.skips if skip.name in decided.moved])
+            self._figures.looked(len(decided.won), decided.skipped)
         return decided.moved
 
     def _tell_fault(self, text: str, error: Exception) -> None:

@@ -59,12 +59,11 @@ class Figures:
                 lag = self.lags.get(queue) or self.lags.setdefault(queue, Spread(LAGS))
                 lag.add(max(0.0, (started_at - record["scheduled_for"]).total_seconds()))
 
-    def looked(self, fires: int, skips: Sequence[Any]) -> None:
-        """One decision: how many occurrences fire in it, and what is skipped (`reason`, `count`)."""
+    def looked(self, fires: int, skipped: Mapping[str, int]) -> None:
+        """One decision: how many occurrences fire in it, and how many are skipped, by reason."""
         if fires:
             self.decided.add(fires)
-        for skip in skips:
-            self.skipped[skip.reason] += skip.count or 1
+        self.skipped.update(skipped)
 
     @property
     def beats(self) -> int:

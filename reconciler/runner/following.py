@@ -20,6 +20,7 @@ from reconciler.db import followers
 from reconciler.db.link import Link
 from reconciler.errors import StoreUnavailable
 from reconciler.runner.clock import Clock
+from reconciler.runner.patience import is_passing
 from reconciler.scheduler import SchedulerService
 from reconciler.spec.by_digest import known_spec
 
@@ -73,7 +74,10 @@ class Follower:
             except (StoreUnavailable, psycopg.Error) as error:
                 if str(error) != away:
                     away = str(error)
-                    log.warning("%s; what waits for others waits until it answers", away)
+                    # Of a store that is away the control loop speaks; a refusal of these statements it may not meet.
+                    is_away = isinstance(error, StoreUnavailable) or is_passing(error)
+                    level = logging.DEBUG if is_away else logging.WARNING
+                    log.log(level, "%s; what waits for others waits until it answers", away)
                 sweep_at = 0.0
                 await asyncio.sleep(1.0)
             except Exception as error:  # a fault of ours must not end it

@@ -18,6 +18,7 @@ from reconciler.db.claims import Claim, Returned
 from reconciler.db.link import Link
 from reconciler.errors import ReconcilerError
 from reconciler.runner.clock import Clock
+from reconciler.runner.figures import Figures
 from reconciler.runner.running import Run, Running
 from reconciler.spec import TaskSpec
 from reconciler.spec.by_digest import known_spec, spec_of
@@ -43,19 +44,24 @@ class Picker:
         children: Children,
         queues: Sequence[str],
         limits: Mapping[str, int],
+        figures: Figures | None,
     ) -> None:
         self._runner_id = runner_id
         self._link = link
         self._clock = clock
         self._running = running
         self._children = children
+        self._figures = figures
         self._limits = {queue: limits[queue] for queue in queues if queue in limits}
         self._unlimited = [queue for queue in queues if queue not in limits]
+        self._heavy: set[str] = set()  # async tasks that were seen to need a process, while none is free
         self.is_picking_up = False  # meanwhile PostgreSQL gives out tokens that nobody here knows yet
 
     async def pick_up(self) -> bool:
         """Own and start waiting work that is due; True if there may be more than there were slots for."""
-        await waiting.expire(self._link)
+        expired = await waiting.expire(self._link)
+        if self._figures and expired:
+            self._figures.looked(0, {"deadline": expired})
         self.is_picking_up = True
         try:
             await self._refuse()
@@ -67,17 +73,16 @@ class Picker:
         """End what waits and was asked to end, whatever it waits for: nothing is called."""
         if asked := await waiting.cancelled(self._link, self._runner_id):
             specs = await load_specs(self._link, [(claim.name, claim.digest) for claim in asked])
-            unread = []
             for claim in asked:
-                if spec := specs.get((claim.name, claim.digest)):
-                    self._running.refuse(Run(claim, spec, is_async=True), claim.cancel_requested or "")
-                else:
-                    unread.append(claim)
-            await self._hand_back(unread, UNFIT)
+                spec = specs.get((claim.name, claim.digest)) or spec_to_end(claim)
+                self._running.refuse(Run(claim, spec, is_async=True), claim.cancel_requested or "")
 
     async def _take(self) -> bool:
         free = {is_async: self._running.free(is_async) for is_async in (True, False)}
-        tasks = [name for name, info in self._children.catalogue.items() if free[info.is_async] > 0]
+        if free[False] > 0:
+            self._heavy.clear()
+        known = self._children.catalogue.items()
+        tasks = [name for name, info in known if free[info.is_async] > 0 and name not in self._heavy]
         if not tasks:
             return False
         # The kind of a claim is known only once it is owned, so no kind may be given more than its own slots.
@@ -103,6 +108,7 @@ class Picker:
                 unfit.append(claim)
             elif free[run.is_async] <= 0:
                 crowded.append(claim)
+                self._heavy.add(claim.task)
             else:
                 free[run.is_async] -= 1
                 runs.append(run)
@@ -126,6 +132,11 @@ class Picker:
 def is_async_call(spec: TaskSpec, info: TaskInfo) -> bool:
     """Whether it runs beside others in one process: with a memory limit it has a process of its own meanwhile."""
     return info.is_async and spec.memory_limit is None
+
+
+def spec_to_end(claim: Claim) -> TaskSpec:
+    """For a claim whose spec cannot be read here, enough of one to end it: there is no further attempt."""
+    return TaskSpec.from_document({"name": claim.name, "task": claim.task})
 
 
 async def load_specs(link: Link, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], TaskSpec]:

@@ -23,6 +23,7 @@ from reconciler.runner.beating import Beats
 from reconciler.runner.cutoff import Outages
 from reconciler.runner.deciding import Decider, load_specs
 from reconciler.runner.patience import within
+from reconciler.runner.picking import spec_to_end
 from reconciler.runner.running import Run, Running
 from reconciler.settings import RunnerSettings
 
@@ -131,5 +132,5 @@ class Presence:
         if fresh:
             log.warning("runner %s is dead; %d occurrences of it are handed back", place, len(fresh))
         for claim in fresh:
-            if spec := specs.get((claim.name, claim.digest)):
-                self._running.lose(Run(claim, spec, is_async=True), DIED, place)
+            spec = specs.get((claim.name, claim.digest)) or spec_to_end(claim)
+            self._running.lose(Run(claim, spec, is_async=True), DIED, place)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -67,16 +67,17 @@ class Results:
             except (StoreUnavailable, psycopg.Error) as error:
                 if str(error) != away:
                     away = str(error)
-                    log.warning("%s; %d results are kept until they can be written", away, len(self))
+                    log.warning("%s; %s until it answers", away, _kept(len(self)))
                 await asyncio.sleep(min(1.0, patience))
 
     async def flush(self, link: Link, patience: float) -> None:
         """Write everything that has arrived; an error (StoreUnavailable, psycopg's) leaves what is not written."""
         while self._waiting:
-            batch = self._waiting[:BATCH]
+            batch = _batch(self._waiting[:BATCH])
             async with within(patience):
                 written = await _write(link, batch)
-            del self._waiting[: len(batch)]
+            done = set(map(id, batch))
+            self._waiting = [result for result in self._waiting if id(result) not in done]
             self._tell(written)
         self._arrived.clear()
         self._stir.set()
@@ -89,6 +90,10 @@ class Results:
                 log.error("whoever hears of results failed", exc_info=error)
 
 
+def _kept(count: int) -> str:
+    return "1 result is kept" if count == 1 else f"{count} results are kept"
+
+
 async def _write(link: Link, batch: Sequence[Finished | Returned]) -> list[dict[str, Any]]:
     """Write a batch; returns the records that have their rows."""
     finished = [result for result in batch if isinstance(result, Finished)]
@@ -96,24 +101,26 @@ async def _write(link: Link, batch: Sequence[Finished | Returned]) -> list[dict[
     written: list[dict[str, Any]] = []
     if plain := [result for result in finished if not result.is_told]:
         written += await _finish(link, plain)
-    for turn in _turns([result for result in finished if result.is_told]):
-        written += await _finish(link, turn)
+    if told := [result for result in finished if result.is_told]:
+        written += await _finish(link, told)
     if returned:
         await finishing.hand_back(link, returned)
     return written
 
 
-def _turns(results: Sequence[Finished]) -> Iterator[list[Finished]]:
-    """The same in batches that hold each name once, in the order in which they came: what is told depends on it."""
-    rest = list(results)
-    while rest:
-        turn: dict[str, Finished] = {}
-        later = []
-        for result in rest:
-            if turn.setdefault(result.record["name"], result) is not result:
-                later.append(result)
-        yield list(turn.values())
-        rest = later
+def _batch(results: Sequence[Finished | Returned]) -> list[Finished | Returned]:
+    """What can be written together: of those that somebody wants to hear of the first of each name, since what is told
+    depends on their order. The others follow, each batch in a time of its own.
+    """
+    batch: list[Finished | Returned] = []
+    names: set[str] = set()
+    for result in results:
+        if isinstance(result, Finished) and result.is_told:
+            if result.record["name"] in names:
+                continue
+            names.add(result.record["name"])
+        batch.append(result)
+    return batch
 
 
 async def _finish(link: Link, batch: list[Finished]) -> list[dict[str, Any]]:

@@ -199,7 +199,7 @@ class Runner:
 
     async def _control(self) -> None:
         """Look after look; a store that is away makes it wait, and nothing fires meanwhile."""
-        away, pick_up_at = "", 0.0
+        away, back, pick_up_at = "", "", 0.0
         while True:
             try:
                 async with self._step():
@@ -214,18 +214,18 @@ class Runner:
                     look_at = self.clock.now()
                 self._outages.worked("control")
                 if away:
-                    log.info("looking works again; what was missed follows each task's own rule")
+                    log.info("%s again; what was missed follows each task's own rule", back)
                     away = ""
             except (StoreUnavailable, psycopg.Error) as error:
                 self._outages.failed("control", str(error))
                 if str(error) != away:
-                    away = str(error)
+                    away, back = str(error), "the stores answer"
                     log.warning("%s; nothing fires until it answers", away)
                 look_at = self.clock.now() + timedelta(seconds=RETRY)
             except Exception as error:  # a fault of ours, perhaps with one config: the others go on
                 self._outages.failed("control", f"a look failed: {error!r}")
                 if repr(error) != away:
-                    away = repr(error)
+                    away, back = repr(error), "looking works"
                     log.error("a look failed, and is tried again", exc_info=error)
                 look_at = self.clock.now() + timedelta(seconds=RETRY)
             if await self._sleep_until(look_at):

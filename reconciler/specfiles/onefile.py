@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -121,7 +121,7 @@ def _add(
     begins = mark_of(own.spot).line + 1
     good = None
     if judged.spec is not None:
-        held.warnings += [fault_at(judged.layers, flaw) for flaw in _warnings(judged.spec)]
+        held.warnings += [fault_at(judged.layers, flaw) for flaw in _warnings(judged.spec, own.value)]
         held.mentions += mentions_of(judged.spec, judged.layers)
         if is_sound and not judged.faults:
             good = LocatedSpec(judged.spec, path, begins, judged.spec.digest, judged.spec.name)
@@ -141,14 +141,30 @@ def _nameless(layer: Layer) -> Layer:
     return Layer(layer.path, {key: value for key, value in layer.value.items() if key != "name"}, layer.spot)
 
 
-def _warnings(spec: TaskSpec) -> Iterator[Flaw]:
-    if spec.missed != "all":
-        for key in ("missed_limit", "missed_within"):
-            if key in spec.model_fields_set:
-                yield Flaw((key,), f"says nothing with 'missed: {spec.missed}'; it is for 'missed: all'")
+def _warnings(spec: TaskSpec, own: Mapping[str, object]) -> Iterator[Flaw]:
+    yield from _unheard(spec, own)
     schedule = spec.when()
     for what in schedule.warnings if schedule else ():
         yield Flaw(("schedule",), what)
+
+
+def _unheard(spec: TaskSpec, own: Mapping[str, object]) -> Iterator[Flaw]:
+    """What the spec says to no effect. What its folder says may be for the others, its environments bring the rest."""
+    if "environments" in own:
+        return
+    if spec.missed != "all":
+        for key in ("missed_limit", "missed_within"):
+            if key in own:
+                yield Flaw((key,), f"says nothing with 'missed: {spec.missed}'; it is for 'missed: all'")
+    retries = own.get("retries")
+    if retries and "attempts" not in spec.retries.model_fields_set:
+        yield Flaw(
+            ("retries",), "says nothing without 'attempts', which is 1 by default: nothing is tried again", at_key=True
+        )
+    if not spec.schedule:
+        for key in ("jitter", "missed", "skip_on", "starts_at", "ends_at"):
+            if own.get(key):
+                yield Flaw((key,), "says nothing without a 'schedule'", at_key=True)
 
 
 def _problems(loaded: Loaded, path: str) -> list[Fault]:

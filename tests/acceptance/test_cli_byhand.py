@@ -285,6 +285,7 @@ CANNOT_BE = (
     (["pause", "mend", "-l", "team=data"], 64, "one of the two"),
     (["pause", "mend", "--for", "2h", "--until", "2099-01-01"], 64, "one of the two"),
     (["pause", "mend", "--until", "2020-01-01"], 64, "has passed"),
+    (["pause", "mend", "--for", "0s"], 64, "--for: has to be longer than nothing"),
     (["pause", "-l", "team=dat"], 3, "did you mean 'team=data'?"),
 )
 

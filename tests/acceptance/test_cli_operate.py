@@ -126,6 +126,15 @@ def test_logs_show_the_latest_run_or_the_one_asked_for(ran: datetime, run_cli: C
     assert "no result yet" in none.stderr
 
 
+def test_logs_name_the_errors_of_earlier_attempts(ran: datetime, run_cli: Cli, database_url: str) -> None:
+    attempts = json.dumps([{"attempt": 1, "error": "ConnectionError: refused\nat once"}])
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("update task_executions set attempts = %s::jsonb where scheduled_for = %s", [attempts, ran])
+    told = run_cli("logs", "greet").stderr.splitlines()
+    assert told[0].endswith(", attempt 2")
+    assert told[1] == "attempt 1 failed: ConnectionError: refused"
+
+
 def test_a_pause_shows_who_why_and_until_when_and_ends_with_resume(applied: Path, run_cli: Cli) -> None:
     done = run_cli("pause", "greet", "--for", "2h", "--reason", "the warehouse moves")
     assert done.returncode == 0

@@ -93,7 +93,7 @@ def test_past_runs_say_how_long_the_next_ones_take(run_cli: RunCli, project: Pat
         assert rows["quick"]["takes_seconds"] == 1
     (project / "reconciler.toml").write_text("[runner]\nworker_processes = 1\n")
     text = run_cli("simulate", *MARCH).stdout
-    assert "as past ones did, the median (1 tasks), 1 s as assumed (3 tasks)" in text
+    assert "as past ones did, the median (1 task), 1 s as assumed (3 tasks)" in text
 
 
 def test_a_database_that_does_not_answer_costs_a_warning_only(run_cli: RunCli, project: Path) -> None:
@@ -133,6 +133,7 @@ def test_with_a_faulty_spec_nothing_is_simulated(run_cli: RunCli, project: Path)
     ("options", "said"),
     [
         (("--to", "2026-03-27"), "--to: has to be after --from, and at most ten years"),
+        (("--for", "0s"), "--for: has to be longer than nothing"),
         (("--outage", "02:00..03:00"), "--outage: '02:00..03:00' is not two instants, one after the other"),
         (("--timezone", "Europe/Berln"), "did you mean 'Europe/Berlin'?"),
     ],

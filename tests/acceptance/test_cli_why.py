@@ -85,6 +85,13 @@ def test_why_says_in_a_sentence_what_became_of_an_instant(lived: datetime, run_c
             assert part in sentence
 
 
+def test_a_time_of_day_is_the_last_one_on_the_clock_of_the_task(lived: datetime, run_cli: Cli) -> None:
+    done = run_cli("why", "hourly", f"{lived:%H:%M}")
+    assert done.stdout.startswith(f"hourly at {lived:%Y-%m-%d %H:%M:%S} UTC ran on time")
+    done = run_cli("why", "hourly", "24:61")
+    assert (done.returncode, done.stderr.count("\n")) == (64, 1)
+
+
 def test_a_moment_that_no_schedule_names_has_the_nearest_beside_it(lived: datetime, run_cli: Cli) -> None:
     done = run_cli("why", "hourly", text(lived - timedelta(minutes=30)))
     assert "was not due: the schedule is every hour; the one before is " in done.stdout
@@ -105,6 +112,16 @@ def test_without_an_instant_the_last_and_the_next_are_explained(lived: datetime,
     assert first.startswith(f"hourly at {lived:%Y-%m-%d %H:%M:%S} UTC ran on time")
     assert "is due in " in second
     assert "ran on time" in run_cli("why", "hourly", "last").stdout
+
+
+def test_what_was_not_due_yet_says_when_it_is_or_after_what_it_runs(stocked: Path, run_cli: Cli) -> None:
+    (stocked / "specs" / "far.yaml").write_text("task: tick\nschedule: '0 0 1 1 *'\nstarts_at: 2090-01-01T00:00:00Z\n")
+    (stocked / "specs" / "last.yaml").write_text("task: tick\nafter: [far]\n")
+    assert run_cli("apply").returncode == 0
+    assert run_cli("why", "far", "last").stdout == (
+        "far was not due yet and nothing ran: it is due at 2090-01-01 00:00:00 UTC\n"
+    )
+    assert run_cli("why", "last", "last").stdout == "last has not run: it runs after far\n"
 
 
 def test_the_answer_for_a_program_has_its_evidence(lived: datetime, run_cli: Cli) -> None:
@@ -144,6 +161,7 @@ def test_the_past_of_a_name_that_is_gone_is_explained(lived: datetime, stocked: 
     later = run_cli("why", "hourly", text(lived + 5 * HOUR)).stdout
     assert "is not due: there is no spec: the apply by " in later
     assert " removed it" in later
+    assert "hourly has no next instant: there is no spec: the apply by " in run_cli("why", "hourly").stdout
 
 
 def test_an_unknown_name_is_an_error_with_the_nearest_one(lived: datetime, run_cli: Cli) -> None:
@@ -158,3 +176,6 @@ def test_a_ledger_is_of_one_name(lived: datetime, run_cli: Cli) -> None:
     done = run_cli("history", "--ledger")
     assert done.returncode == 64
     assert "needs a NAME" in done.stderr
+    done = run_cli("history", "hourly", "--ledger", "--since", text(lived), "--until", text(lived - HOUR))
+    assert (done.returncode, done.stderr.count("\n")) == (64, 1)
+    assert " is after --until " in done.stderr

@@ -174,7 +174,7 @@ async def test_the_figures_of_a_runner_are_those_of_its_rows(vitals: Vitals, lin
     late = {**row, "trigger": "catch_up", "started_at": T + timedelta(hours=1), "finished_at": T + timedelta(hours=1)}
     runner = a_runner(running=Running([1, 2, 3]))
     runner.figures.finished([{**quick, "is_success": True}, {**late, "is_success": False}])
-    runner.figures.looked(2, [SimpleNamespace(reason="missed", count=5), SimpleNamespace(reason="paused", count=None)])
+    runner.figures.looked(2, {"missed": 5, "overlap": 1})
     vitals.runner = runner
     async with answering(vitals) as url:
         status, text = await get(f"{url}/metrics")
@@ -188,6 +188,7 @@ async def test_the_figures_of_a_runner_are_those_of_its_rows(vitals: Vitals, lin
         'reconciler_start_lag_seconds_count{queue="etl"}': 1,
         'reconciler_run_duration_seconds_bucket{le="+Inf",task="t"}': 2,
         'reconciler_skipped_instants_total{reason="missed"}': 5,
+        'reconciler_skipped_instants_total{reason="overlap"}': 1,
         "reconciler_missed_instants_total": 5,
         "reconciler_decision_batch_size_sum": 2,
         "reconciler_result_batch_size_count": 1,

@@ -113,6 +113,22 @@ async def test_a_blocked_loop_is_left_by_what_has_not_begun_and_named_to_the_oth
     )
 
 
+async def test_what_was_cancelled_while_it_waited_behind_a_blocked_loop_never_begins(
+    family: Start, tmp_path: Path
+) -> None:
+    one = await family(f"{NEIGHBOURS}\n@task\nasync def blocks():\n    print('here')\n    time.sleep(600)\n")
+    innocent = one.submit("own.nap", path=str(tmp_path / "began"))
+    await one.until_said(tmp_path / "began")
+    guilty, cancelled = one.submit("own.blocks"), one.submit("own.nap", path=str(tmp_path / "never"))
+    later = one.submit("own.fine")
+    one.children.cancel(cancelled, "not wanted any more")
+    assert (await one.outcome(later)).result == "fine"
+    outcome = await one.outcome(cancelled)
+    assert (outcome.error, outcome.is_started) == ("not wanted any more", False)
+    assert not (tmp_path / "never").exists()
+    assert "blocked the event loop" in (await one.outcome(guilty)).error + (await one.outcome(innocent)).error
+
+
 @pytest.mark.parametrize("body", ["time.sleep(600)", "os._exit(3)"])
 async def test_what_had_finished_before_in_the_same_turn_of_the_loop_has_finished(family: Start, body: str) -> None:
     one = await family(f"{NEIGHBOURS}\n@task\nasync def nasty():\n    print('here')\n    {body}\n")

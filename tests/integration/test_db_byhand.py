@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from reconciler.db import byhand, filling, pending
+from reconciler.db import byhand, claims, filling, pending
 from reconciler.db.link import Link
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -77,6 +77,18 @@ async def test_beside_another_run_it_is_not_exclusive(link: Link, overlap: str, 
     assert [claim.exclusive for claim in await pending.claims_of(link, "a")] == [exclusive]
 
 
+async def test_of_one_name_what_was_asked_for_first_runs_first_and_between_names_the_newest(a: Link) -> None:
+    await config(a, "b")
+    await a.run("insert into task_cursors (name) values ('a'), ('b')")
+    asked = [await byhand.trigger(a, name, {"n": n}) for n, name in enumerate("aab")]
+    had = []
+    for _ in range(3):
+        [claim] = await claims.pick_up(a, uuid4(), ["default"], ["t"], 1)
+        had.append(claim.scheduled_for)
+        await a.run("delete from task_claims where token = %s", [claim.token])
+    assert had == [asked[2], asked[0], asked[1]]
+
+
 async def test_a_whole_second_is_left_to_the_schedule(a: Link) -> None:
     statement = byhand.TRIGGER.replace("clock_timestamp()", "'2026-01-01 12:00:00'::timestamptz")
     values = dict.fromkeys(("params", "replays", "actor")) | {
@@ -101,6 +113,18 @@ async def test_an_instant_is_filled_once_whoever_asks(a: Link, database_url: str
     assert await filling.taken(a, "a", NOON, NOON + HOUR) == {NOON, NOON + HOUR}
     assert await filling.taken(a, "a", NOON + timedelta(seconds=1), NOON + timedelta(seconds=2)) == set()
     await other.close()
+
+
+async def test_what_is_filled_in_goes_oldest_first_though_the_newest_name_goes_first(a: Link) -> None:
+    await a.run("insert into task_cursors (name) values ('a')")
+    for hours in range(3):
+        assert await filling.fill(a, "a", NOON + hours * HOUR, beside=True, actor="ana")
+    picked = []
+    for _ in range(3):
+        [claim] = await claims.pick_up(a, uuid4(), ["default"], ["t"], 1)
+        picked.append(claim.scheduled_for)
+        await a.run("delete from task_claims where token = %s", [claim.token])
+    assert picked == [NOON, NOON + HOUR, NOON + 2 * HOUR]
 
 
 async def test_what_failed_is_judged_with_its_last_rerun(a: Link) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg.types.json import Jsonb
 
-from reconciler.db import byhand
+from reconciler.db import byhand, runners, waiting
 from reconciler.db.link import Link
 from reconciler.execute import Call, Outcome, failed
 from reconciler.runner import deciding
@@ -198,6 +198,44 @@ async def test_a_cancelled_retry_is_failed_at_once_with_what_its_attempts_said_a
     assert await one.rows("select * from task_claims") == []
 
 
+async def test_a_cancelled_retry_ends_also_where_its_spec_cannot_be_read(place: Place) -> None:
+    one = place.station()
+    await place.add("a", retries={"attempts": 3, "backoff": "1h", "max_backoff": "1h"})
+    await byhand.trigger(one.link, "a")
+    await one.decider.pick_up()
+    await one.end(success=False)
+    await one.link.run("update task_claims set digest = 'of a version to come'")
+    await one.asked_to_end("a", "cancelled by ada")
+    for _ in range(2):
+        await one.decider.pick_up()
+        await one.running.flush(one.link, 5)
+    assert await one.rows("select is_success, error from task_executions") == [(False, "cancelled by ada")]
+    assert await one.rows("select * from task_claims") == []
+
+
+async def test_a_retry_of_a_task_that_no_runner_has_any_more_ends_and_frees_its_name(place: Place) -> None:
+    one = place.station()
+    for name in ("renamed", "there", "pruned"):
+        await place.add(name, retries={"attempts": 3, "backoff": "1s"})
+        await byhand.trigger(one.link, name)
+    await one.decider.pick_up()
+    await one.end(success=False)
+    await one.link.run("update task_claims set task = 't.old', not_before = clock_timestamp() - interval '1 h'")
+    old = Jsonb({"task": "t.old"})
+    await one.link.run("update task_configs set spec = spec || %s where name = 'there'", [old])
+    await one.link.run("delete from task_configs where name = 'pruned'")
+    assert await waiting.give_up(one.link) == [], "nobody is there who could tell"
+    await runners.register(one.link, one.id, host="here", pid=1, queues=["default"], tasks={"t.a": {}}, lease=30)
+    assert await waiting.give_up(one.link, timedelta(hours=2)) == []
+    why = "given up: no runner has the task 't.old' in queue 'default' any more"
+    assert sorted(await waiting.give_up(one.link)) == [("pruned", why), ("renamed", why)]
+    await one.decider.pick_up()
+    await one.running.flush(one.link, 5)
+    rows = await one.rows("select name, is_success, error from task_executions order by 1")
+    assert rows == [("pruned", False, why), ("renamed", False, why)]
+    assert await one.rows("select name from task_claims") == [("there",)]
+
+
 async def test_what_replaces_a_run_starts_when_it_has_ended(place: Place) -> None:
     one = place.station()
     await place.add("a", schedule=HOURLY, overlap="replace")
@@ -251,6 +289,22 @@ async def test_a_run_with_a_memory_limit_takes_the_slot_of_a_process(place: Plac
     assert len(one.running.runs) == 2
     assert await one.rows("select count(*) from task_claims where runner_id is not null") == [(2,)]
     assert await one.rows("select distinct attempts from task_claims") == [([],)], "handed back, and nothing counted"
+
+
+async def test_while_no_process_is_free_what_needs_one_is_not_given_out_and_back_again(place: Place) -> None:
+    one = place.station(slots=(10, 1))
+    for n in range(4):
+        await place.add(f"big{n}", memory_limit="64M")
+        await byhand.trigger(one.link, f"big{n}")
+    await one.decider.pick_up()
+    while await one.decider.pick_up():
+        pass
+    await one.link.run("update task_claims set claimed_at = null, not_before = scheduled_for where runner_id is null")
+    assert not await one.decider.pick_up()
+    assert await one.rows("select count(*) from task_claims where claimed_at is not null") == [(1,)]
+    await one.end()
+    await one.decider.pick_up()
+    assert len(one.running.runs) == 1, "and the next follows when one is free"
 
 
 async def test_a_pause_by_label_that_has_ended_leaves_its_instants_paused(place: Place) -> None:

@@ -230,6 +230,10 @@ async def test_a_task_that_fails_so_often_in_a_row_is_paused_once(link: Link) ->
         ([(1, "x", "schedule"), (2, "x", "schedule"), (3, None, "backfill")], True),
         ([(-2, "x", "schedule"), (1, "x", "schedule")], False),  # of the name's former life
         ([(1, "x", "schedule"), (2, "x", "schedule"), (3, None, "manual")], False),
+        # what was ended for another, or by a person, has neither failed nor succeeded
+        ([(1, "x", "schedule"), (2, "replaced by the run of 2026-03-10T01:03:00Z", "schedule")], False),
+        ([(1, "x", "schedule"), (2, "cancelled by ada", "schedule"), (3, "x", "schedule")], True),
+        ([(1, "x", "schedule"), (2, "cancelled by ada: wrong file; it did not stop", "schedule")], False),
     ],
 )
 async def test_what_counts_as_failures_in_a_row(

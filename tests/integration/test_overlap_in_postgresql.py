@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from reconciler.db import byhand, claims, finishing, waiting
 from reconciler.db.claims import Claim, Decided, Move, Returned, Wanted
 from reconciler.db.link import Link
-from reconciler.occurrences import turn_of
+from reconciler.occurrences import Skip, turn_of
 from reconciler.overlap import Held, Policy, overlap_verdict
 
 START = datetime(2026, 3, 10, 1, tzinfo=UTC)
@@ -177,7 +177,8 @@ async def test_of_many_instants_during_one_run_the_first_waits_and_the_others_ar
     first = await names.decide("a", 2, overlap="queue")
     assert (first.won, first.is_waiting) == (set(), True)
     for n in (3, 4):
-        assert not (await names.decide("a", n, overlap="queue")).is_waiting
+        later = await names.decide("a", n, overlap="queue")
+        assert (later.is_waiting, later.skipped) == (False, {"overlap": 1})
     assert await names.held() == [(hour(1), True), (hour(2), False)]
     detail = f"the run of {written(2)} was still waiting"
     assert await names.skips() == [(hour(3), "overlap", detail), (hour(4), "overlap", detail)]
@@ -195,7 +196,7 @@ async def test_what_replaces_waits_until_the_other_has_ended(names: Names) -> No
     assert await names.pick_up() == []
     # A third one: the running one has been asked already, and the second never began.
     again = await names.decide("a", 3, overlap="replace")
-    assert not again.is_asked
+    assert (again.is_asked, again.skipped) == (False, {"overlap": 1})
     assert await names.skips() == [(hour(2), "overlap", f"replaced by the run of {written(3)}")]
     [running] = await finishing.of_runner(names.link, ME)
     assert running.cancel_requested == f"replaced by the run of {written(2)}"
@@ -292,6 +293,15 @@ async def _is_blocked(tx: Any) -> bool:
     return bool(count)
 
 
+async def test_what_is_skipped_is_counted_by_reason_and_by_instants(names: Names) -> None:
+    await names.add("a")
+    assert (await names.decide("a", 1)).skipped == {}
+    down = Skip("a", hour(2), hour(6), 5, "missed", "only the latest is made up for")
+    fires = [fire("a", hour(7), "skip")]
+    decided = await claims.decide(names.link, ME, [Move("a", "d", hour(1), hour(7))], fires, [down])
+    assert decided.skipped == {"missed": 5, "overlap": 1}
+
+
 async def test_an_instant_that_has_its_run_already_gets_no_second_verdict(names: Names) -> None:
     await names.add("a", "queue")
     await names.link.run(
@@ -301,7 +311,7 @@ async def test_an_instant_that_has_its_run_already_gets_no_second_verdict(names:
     )
     await names.decide("a", 1, overlap="queue")
     await names.link.run("update task_cursors set through = %s", [START])
-    await names.decide("a", 1, overlap="skip")
+    assert (await names.decide("a", 1, overlap="skip")).skipped == {}
     assert await names.skips() == []
     assert await names.held() == []
 

@@ -115,6 +115,32 @@ async def test_an_outcome_that_makes_no_row_is_a_failed_one_and_costs_no_other(p
     assert rows == [("a", True, None), ("b", False, "its outcome could not be recorded: TypeError")]
 
 
+async def test_results_that_each_need_their_own_statement_get_through_a_store_that_is_slow(
+    part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await part.config("a", overlap="allow", notify={"on": ["failure"], "to": ["ops"]})
+    for _ in range(6):
+        await byhand.trigger(part.link, "a")
+    await part.decider.pick_up()
+    part.settle(*part.running.runs.values())
+    write, left = finishing.finish, 0
+
+    async def slow(*args: Any, **named: Any) -> set[UUID]:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise StoreUnavailable("no answer in time")
+        return await write(*args, **named)
+
+    monkeypatch.setattr(finishing, "finish", slow)
+    for _ in range(3):
+        left = 2  # so many answers in a flush's time
+        with suppress(StoreUnavailable):
+            await part.running.flush(part.link, 5)
+    assert await part.link.run("select count(*) from task_executions") == [(6,)]
+    assert not part.running.held()
+
+
 async def test_a_cursor_that_was_locked_for_a_moment_does_not_cost_the_whole_hold(
     part: Part, database_url: str
 ) -> None:
@@ -312,6 +338,24 @@ async def test_claims_of_a_runner_that_is_not_even_listed_are_taken_over(
     stop.set()
     await task
     assert await part.link.run("select is_success, error from task_executions") == [(False, "the runner died")]
+
+
+async def test_what_a_dead_runner_held_is_ended_also_where_its_spec_cannot_be_read(
+    part: Part, database_url: str, redis: RedisServiceManager, tmp_path: Path
+) -> None:
+    await part.config("a")
+    await byhand.trigger(part.link, "a")
+    assert len(await claims.pick_up(part.link, uuid4(), ["default"], ["t.a"], 1)) == 1
+    await part.link.run("update task_claims set digest = 'of a version to come'")
+    one, stop = runner(database_url, redis, tmp_path), asyncio.Event()
+    task = asyncio.create_task(one.run(stop))
+    async with asyncio.timeout(20):
+        while not await part.link.run("select 1 from task_executions"):
+            await asyncio.sleep(0.05)
+    stop.set()
+    await task
+    assert await part.link.run("select is_success, error from task_executions") == [(False, "the runner died")]
+    assert await part.link.run("select * from task_claims") == []
 
 
 @pytest.mark.parametrize("lease", [2, 5, 30, 300])

@@ -51,6 +51,12 @@ def test_an_instant_is_iso_and_may_be_a_length_of_time_ago_where_the_past_is_mea
             kind.convert(text, None, None)
 
 
+@pytest.mark.parametrize("text", ["0001-01-01", "1899-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00"])
+def test_an_instant_that_nothing_can_be_counted_from_is_a_usage_error(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="the year has to be from 1900 to 2999"):
+        Instant().convert(text, None, None)
+
+
 def test_a_naive_instant_is_read_on_the_clocks_of_the_zone() -> None:
     assert aware(datetime(2026, 1, 2, 3), "Europe/Berlin") == datetime(2026, 1, 2, 2, tzinfo=UTC)
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.cli.words import exact, first_line, span, when
+from reconciler.cli.words import exact, first_line, when
+from reconciler.durations import span
 
 NOW = datetime(2026, 1, 2, 3, 0, tzinfo=UTC)
 

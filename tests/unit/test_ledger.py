@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from reconciler.ledger import (
+    Book,
     Claimed,
     Evidence,
     Outage,
@@ -17,11 +18,11 @@ from reconciler.ledger import (
     Revision,
     Run,
     Skipped,
+    coming,
     ledger,
     verdict,
 )
 from reconciler.ledger.evidence import Removal
-from reconciler.ledger.words import length
 from reconciler.spec import TaskSpec
 
 DAY = datetime(2026, 3, 10, tzinfo=UTC)
@@ -121,6 +122,32 @@ SAID: list[tuple[str, tuple[Any, ...], str, str, str]] = [
         "ran 5 min late: runners were there, so most likely none had a free slot; it succeeded in 3 s",
     ),
     (
+        "asked for by hand, and late by the same guess",
+        (ran("05:00:07.123", "05:00:17.2", trigger="manual"), THERE),
+        "05:00:07.123",
+        "ran",
+        "was asked for by hand and ran 10 s later: runners were there, so most likely none had a free slot; "
+        "it succeeded in 3 s",
+    ),
+    (
+        "filled in, and why it did not run at first",
+        (
+            ran("03:00", "09:00", trigger="backfill", actor="ada"),
+            Skipped(at("02:00"), at("03:00"), 2, "paused", "paused by ada: db maintenance"),
+        ),
+        "03:00",
+        "ran",
+        "was filled in by hand by ada and ran; it succeeded in 3 s; when it was due it did not run: "
+        "paused by ada: db maintenance",
+    ),
+    (
+        "a run that somebody asked for is no neighbour of an instant",
+        (ran("03:10:00.5", "03:10:01", trigger="manual"),),
+        "03:20",
+        "not due",
+        "was not due: the schedule is every hour; the one before is 03:00, the next is 04:00",
+    ),
+    (
         "made up for",
         (ran("03:00", "09:00:10", trigger="catch_up"), Presence("b:1", at("09:00:09"), None)),
         "03:00",
@@ -182,6 +209,13 @@ SAID: list[tuple[str, tuple[Any, ...], str, str, str]] = [
         "12:00",
         "running",
         "ran on time; it is running since 12:00 on alpha:41, 40 % done ('loading')",
+    ),
+    (
+        "running, asked for by hand",
+        (claimed(started_at=at("12:00"), runner="alpha:41", trigger="manual", actor="ada"),),
+        "12:00",
+        "running",
+        "was asked for by hand by ada; it is running since 12:00 on alpha:41",
     ),
     (
         "waiting for another attempt",
@@ -266,6 +300,18 @@ SAID: list[tuple[str, tuple[Any, ...], str, str, str]] = [
         "03:00",
         "skipped",
         "did not run: deadline: not started within 10m",
+    ),
+    (
+        "deadline, and what kept it from starting",
+        (
+            revision(deadline={"start": "10m"}),
+            Skipped(at("03:00"), at("04:00"), 2, "deadline", "not started within 10m"),
+            Presence("alpha:41", at("01:00"), at("02:50"), "stopped"),
+            Presence("alpha:42", at("04:30"), None),
+        ),
+        "03:00",
+        "skipped",
+        "did not run: deadline: not started within 10m: the runner was down from 02:50 to 04:30",
     ),
     (
         "cancelled",
@@ -403,7 +449,92 @@ def test_an_instant_filled_in_later_stands_out_of_its_range() -> None:
         ("ran", at("03:00"), at("03:00"), 1),
         ("missed", at("04:00"), at("05:00"), 2),
     ]
-    assert found[1].sentence == "was filled in by hand by ada and ran; it succeeded in 3 s"
+    assert found[1].sentence.startswith(
+        "was filled in by hand by ada and ran; it succeeded in 3 s; when it was due it did"
+    )
+
+
+@pytest.mark.parametrize(
+    ("why", "rows", "through", "since", "expected"),
+    [
+        (
+            "a range begins where it does, whatever is gone before it",
+            [revision("00:30", history={"keep": "6h"}), Skipped(at("03:00"), at("08:00"), 6, "missed")],
+            "08:00",
+            "00:00",
+            [("expired", "01:00", "02:00", 2), ("missed", "03:00", "08:00", 6), ("due", "09:00", "12:00", 4)],
+        ),
+        (
+            "and ends where it does",
+            [revision("02:30"), Skipped(at("03:00"), at("05:00"), 3, "edited"), ran("12:00", "12:00")],
+            "12:00",
+            "00:00",
+            [("skipped", "03:00", "05:00", 3), ("missed", "06:00", "11:00", 6), ("ran", "12:00", "12:00", 1)],
+        ),
+        (
+            "of a range that began before it the rest is there",
+            [revision("00:30"), Skipped(at("01:00"), at("12:00"), 12, "missed")],
+            "12:00",
+            "09:00",
+            [("missed", "10:00", "12:00", 3)],
+        ),
+        (
+            "a range that no known spec explains is where it begins, and nowhere else",
+            [revision("11:30"), Skipped(at("03:00"), at("05:00"), 3, "missed")],
+            "12:00",
+            "03:00",
+            [("missed", "12:00", "12:00", 1)],
+        ),
+        (
+            "from a moment before it, it is there",
+            [revision("11:30"), Skipped(at("03:00"), at("05:00"), 3, "missed")],
+            "12:00",
+            "02:59:59.999999",
+            [("missed", "03:00", "05:00", 3), ("missed", "12:00", "12:00", 1)],
+        ),
+        (
+            "what is decided is told apart from what is not",
+            [revision("08:30")],
+            "10:00",
+            "00:00",
+            [("missed", "09:00", "10:00", 2), ("due", "11:00", "12:00", 2)],
+        ),
+        (
+            "a pause has the instant at which it begins, and none before",
+            [revision("08:30"), Override(at("11:00"), None, "ada")],
+            "08:30",
+            "00:00",
+            [("due", "09:00", "10:00", 2), ("paused", "11:00", "12:00", 2)],
+        ),
+        (
+            "and not the one at which it ends",
+            [revision("08:30"), Override(at("08:30"), at("11:00"), "ada")],
+            "08:30",
+            "00:00",
+            [("paused", "09:00", "10:00", 2), ("due", "11:00", "12:00", 2)],
+        ),
+        (
+            "an instant at an edit is its predecessor's",
+            [revision("08:30", "11:00"), revision("11:00", schedule=["0 11,12 * * *"])],
+            "08:30",
+            "10:30",
+            [("skipped", "11:00", "11:00", 1), ("due", "12:00", "12:00", 1)],
+        ),
+        (
+            "and just after it the new one's",
+            [revision("10:59:59.999999")],
+            "10:30",
+            "00:00",
+            [("due", "11:00", "12:00", 2)],
+        ),
+    ],
+)
+def test_a_ledger_is_cut_where_the_answer_changes(
+    why: str, rows: list[Any], through: str, since: str, expected: list[tuple[str, str, str, int]]
+) -> None:
+    found = ledger(known(*rows, through=through), at(since), at("12:30"))
+    said = [(one.kind, one.first, one.last, one.count) for one in found]
+    assert said == [(kind, at(first), at(last), count) for kind, first, last, count in expected], why
 
 
 def test_what_a_ledger_costs_does_not_grow_with_the_instants(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -443,8 +574,22 @@ def test_clock_times_are_said_in_the_zone_of_the_spec() -> None:
     assert found.sentence == "did not run: paused by ada from 02:50 to 05:00"
 
 
-def test_lengths_are_said_as_the_command_line_says_them() -> None:
-    from reconciler.cli.words import span
+GONE = Removal("9f8e7d6c5b4a", "Bob <bob@example.org>", "stop", "bob@host")
+NONE_AHEAD: list[tuple[str, Revision, str]] = [
+    ("suspended", revision(suspend=True), "the spec is suspended since commit 1a2b3c4 (Ada: 'hourly')"),
+    (
+        "removed",
+        revision(until="10:00", is_removed=True, removal=GONE),
+        "there is no spec: commit 9f8e7d6 (Bob: 'stop')",
+    ),
+    ("no schedule", revision(schedule=[]), "it has no schedule, only when it is asked for"),
+    ("ended", revision(ends_at="2026-03-10T11:00:00Z"), "the schedule ended at 2026-03-10"),
+]
 
-    for seconds in (0.0001, 0.35, 1.2, 65, 119.6, 180, 7_200, 7_500, 172_800, 400_000):
-        assert length(timedelta(seconds=seconds)) == span(timedelta(seconds=seconds))
+
+@pytest.mark.parametrize(("held", "why"), [case[1:] for case in NONE_AHEAD], ids=[case[0] for case in NONE_AHEAD])
+def test_where_no_instant_is_to_come_it_is_said_why(held: Revision, why: str) -> None:
+    found = coming(Book(known(held)))
+    assert found.kind == "not due"
+    assert found.sentence.startswith(f"has no next instant: {why}")
+    assert found.rows == (held,)

@@ -114,6 +114,14 @@ FOUR = {"missed_within": "4h"}
             ],
         ),
         (
+            "with `skip` what is on time runs, and nothing is made up for",
+            {"missed": "skip"},
+            "02:00",
+            "05:00:10",
+            ["05:00 schedule"],
+            [("03:00", "04:00", 2, "missed", "nothing is made up for")],
+        ),
+        (
             "even what is on time may be past it",
             {"missed": "skip", "deadline": {"start": "5s"}},
             "03:00",

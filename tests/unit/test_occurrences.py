@@ -107,6 +107,32 @@ def test_a_pause_begins_at_its_first_moment_and_ends_before_its_last() -> None:
     assert decision.fires == fired("03:00")
 
 
+@pytest.mark.parametrize("missed", ["latest", "all", "skip"])
+def test_a_pause_that_began_at_the_newest_instant_and_is_over_keeps_it_from_being_made_up_for(missed: str) -> None:
+    decision = decide(spec(missed=missed), at("01:00"), at("02:00:10"), [Pause(at("02:00"), at("02:00:05"))])
+    assert decision.fires == ()
+    assert decision.skips == (Skip("a", at("02:00"), at("02:00"), 1, "paused", "paused"),)
+
+
+def test_a_pause_between_two_instants_takes_neither_what_is_before_its_first_nor_what_is_at_its_end() -> None:
+    decision = decide(spec(), at("00:00"), at("06:00"), [Pause(at("02:00"), at("04:00"))])
+    assert [(s.first, s.last, s.reason) for s in decision.skips] == [
+        (at("01:00"), at("01:00"), "missed"),
+        (at("02:00"), at("03:00"), "paused"),
+        (at("04:00"), at("05:00"), "missed"),
+    ]
+    assert decision.fires == fired("06:00")
+
+
+def test_a_backlog_goes_on_before_and_after_a_pause_and_not_in_it() -> None:
+    rule = spec(missed="all", missed_within="1d")
+    decision = decide(rule, at("00:00"), at("05:00"), [Pause(at("02:00"), at("04:00"))])
+    assert [fire.scheduled_for for fire in decision.fires] == [at("01:00"), at("04:00"), at("05:00")]
+    assert decision.skips == (Skip("a", at("02:00"), at("03:00"), 2, "paused", "paused"),)
+    later = decide(rule, at("00:00"), at("05:00"), [Pause(at("02:00") + timedelta(microseconds=1), at("04:00"))])
+    assert [fire.scheduled_for for fire in later.fires] == [at("01:00"), at("02:00"), at("04:00"), at("05:00")]
+
+
 def test_missed_and_paused_instants_are_told_apart() -> None:
     pause = Pause(at("02:30"), at("03:30"))
     decision = decide(spec(), at("00:00"), at("05:10"), [pause])

@@ -491,9 +491,27 @@ def test_what_is_hardly_meant_so_is_a_warning(root: Path) -> None:
     found = SpecReader(root).read()
     assert found.faults == ()
     assert [str(one).removeprefix(f"{root}/").split(": ")[:2] for one in found.warnings] == [
+        ["a.yaml:4:1", "missed"],
         ["a.yaml:5:15", "missed_limit"],
         ["a.yaml:6:16", "missed_within"],
         ["b.yaml:4:11", "schedule"],
+    ]
+
+
+def test_what_has_no_effect_is_a_warning_where_the_spec_itself_says_it(root: Path) -> None:
+    write(
+        root,
+        _defaults="retries: {backoff: 5s}\njitter: 1m\nmissed_limit: 5\n",
+        a="task: t\nretries: {retry_on: [OSError]}\n",
+        b="task: t\nretries: {attempts: 1}\n",
+        c="task: t\njitter: 5s\nskip_on: [2026-12-24]\nenvironments: {prod: {schedule: '@daily'}}\n",
+        d="task: t\njitter: 5s\nskip_on: [2026-12-24]\n",
+    )
+    found = SpecReader(root).read()
+    assert [str(one).removeprefix(f"{root}/") for one in found.warnings] == [
+        "a.yaml:2:1: retries: says nothing without 'attempts', which is 1 by default: nothing is tried again",
+        "d.yaml:2:1: jitter: says nothing without a 'schedule'",
+        "d.yaml:3:1: skip_on: says nothing without a 'schedule'",
     ]
 
 
