@@ -1,11 +1,12 @@
 """Three runners are killed, stopped, robbed of Redis and cut off from PostgreSQL at random: one verdict an instant,
-one start an attempt.
+one start an attempt, and the ledger tells what the tables hold.
 
 RECONCILER_TEST_FAULTS_SECONDS makes it longer, RECONCILER_TEST_FAULTS_SEED another run.
 """
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import os
 import random
@@ -22,12 +23,30 @@ from typing import Any
 import psycopg
 import pytest
 import redis as redis_library
+from cronsim import CronSim
+
+from reconciler.db import evidence
+from reconciler.db.link import Link
+from reconciler.ledger import Evidence, Verdict, ledger
 
 pytestmark = pytest.mark.faults
 
 SEED = int(os.environ.get("RECONCILER_TEST_FAULTS_SEED", "20261124"))
 SECONDS = float(os.environ.get("RECONCILER_TEST_FAULTS_SECONDS", "100"))
 NAMES = [f"n{n:03}" for n in range(300)]
+# Some are due by cron, in UTC; the others every one or two seconds, counted from the epoch. By the number, modulo 8.
+CRONS = {1: "*/2 * * * * *", 5: "1-59/2,30,0 * * * * *"}
+FOLLOWERS = {"follows-one": ["n000"], "follows-two": ["n001", "n010"]}
+GIVES_UP, FAILURES = "gives-up", 3
+TRIGGERED, CANCELLED = "n000", "n002"
+SCHEDULED = [*NAMES, GIVES_UP]
+BY_SCHEDULE = """
+select name, scheduled_for from task_executions where trigger in ('schedule', 'catch_up')
+union all
+select name, scheduled_for from task_claims where trigger in ('schedule', 'catch_up')
+"""
+TICK = timedelta(microseconds=1)
+BY_HAND = (["trigger", TRIGGERED, "--queue"], ["cancel", CANCELLED, "--timeout", "5s"])
 
 TASKS = """
 import asyncio, os, time
@@ -72,11 +91,20 @@ SYNC = "task: t.sync\nparams: {seconds: 0.1}\nretries: {attempts: 2, backoff: 10
 
 def spec(n: int) -> str:
     kind = SYNC if n % 30 == 29 else KINDS[n % len(KINDS)]
-    return f'name: {NAMES[n]}\n{kind}\nschedule: "@every {every(NAMES[n]).seconds}s"\n'
+    cron = CRONS.get(n % 8)
+    schedule = f'"{cron}"\nseconds: first' if cron else f'"@every {seconds_between(n)}s"'
+    return f"name: {NAMES[n]}\n{kind}\nschedule: {schedule}\n"
 
 
-def every(name: str) -> timedelta:
-    return timedelta(seconds=1 + int(name[1:]) % 2)
+def seconds_between(n: int) -> int:
+    return 1 + n % 2
+
+
+def others() -> Iterator[tuple[str, str]]:
+    """The names that are not due by a schedule alone, with their specs."""
+    for name, upstreams in FOLLOWERS.items():
+        yield name, f"name: {name}\ntask: t.async\nafter: [{', '.join(upstreams)}]\n"
+    yield GIVES_UP, f'name: {GIVES_UP}\ntask: t.fails\nschedule: "@every 1s"\npause_after_failures: {FAILURES}\n'
 
 
 class Runners:
@@ -148,12 +176,13 @@ def crash(database_url: str) -> None:
 
 
 def harm(
-    runners: Runners, chance: random.Random, client: Any, prefix: str, database_url: str
+    runners: Runners, chance: random.Random, client: Any, prefix: str, database_url: str, run_cli: Any
 ) -> collections.Counter[str]:
-    """One thing goes wrong each second or so; returns what did, how often."""
+    """One thing goes wrong each second or so, and a person does something in between; returns what did, how often."""
     # A PostgreSQL that others use as well is only made to hang up.
     is_own = "RECONCILER_TEST_DATABASE_URL" not in os.environ
     done: collections.Counter[str] = collections.Counter()
+    by_hand = list(BY_HAND)
     end = time.monotonic() + SECONDS
     while (now := time.monotonic()) < end:
         runners.carry_on(now)
@@ -170,11 +199,16 @@ def harm(
         elif place not in runners.stopped:
             runners.suspend(place, now + chance.uniform(0.3, 5))
         done[what] += 1
+        # From half-time on, until PostgreSQL was there to be asked.
+        if by_hand and now > end - SECONDS / 2 and run_cli(*by_hand[0]).returncode == 0:
+            done[by_hand.pop(0)[0]] += 1
+        now = time.monotonic()
         rest = now + chance.uniform(0.6, 1.6)
         while time.monotonic() < rest:
             runners.carry_on(time.monotonic())
             time.sleep(0.05)
     runners.carry_on(float("inf"))
+    assert by_hand == []
     return done
 
 
@@ -189,19 +223,24 @@ def test_every_instant_has_one_verdict_and_no_attempt_starts_twice_whatever_happ
     (project / "tasks" / "own.py").write_text(TASKS)
     for n, name in enumerate(NAMES):
         (project / "specs" / f"{name}.yaml").write_text(spec(n))
+    for name, text in others():
+        (project / "specs" / f"{name}.yaml").write_text(text)
     with (project / "reconciler.toml").open("a") as settings:
         settings.write('[runner]\nlease = "2s"\nworker_processes = 5\nqueues = ["default", "narrow"]\n')
         settings.write("[queues.narrow]\nconcurrency = 4\n[api]\nenabled = false\n")
     assert run_cli("apply").returncode == 0
     chance = random.Random(SEED)
     with psycopg.connect(database_url, autocommit=True) as connection:
-        begin = dict(connection.execute("select name, through from task_cursors").fetchall())
+        begin: dict[str, datetime] = dict(connection.execute("select name, through from task_cursors").fetchall())
     with redis_library.Redis.from_url(redis_url) as client, three_runners(project, command_environment) as runners:
-        done = harm(runners, chance, client, redis_prefix, database_url)
-        assert min(done.values()) >= 2, done
+        done = harm(runners, chance, client, redis_prefix, database_url, run_cli)
+        assert min(times for what, times in done.items() if what not in ("trigger", "cancel")) >= 2, done
         settle(database_url)
     with psycopg.connect(database_url, autocommit=True) as connection:
         check(connection, begin, (project / "started").read_text().splitlines())
+        check_what_follows(connection)
+        check_what_was_done_by_hand(connection)
+        asyncio.run(check_the_ledger(connection, database_url, begin))
 
 
 def settle(database_url: str) -> None:
@@ -211,7 +250,9 @@ def settle(database_url: str) -> None:
         [now] = connection.execute("select clock_timestamp()").fetchone() or [None]
         while time.monotonic() < end:
             runners = connection.execute("select count(*) from runners where ended_at is null").fetchone()
-            behind = connection.execute("select count(*) from task_cursors where through < %s", [now]).fetchone()
+            behind = connection.execute(
+                "select count(*) from task_cursors where through < %s and name = any(%s)", [now, NAMES]
+            ).fetchone()
             if (runners, behind) == ((3,), (0,)):
                 return
             time.sleep(0.1)
@@ -232,18 +273,17 @@ def connected(database_url: str) -> psycopg.Connection[Any]:
 
 def check(connection: psycopg.Connection[Any], begin: dict[str, datetime], started: list[str]) -> None:
     cursors = dict(connection.execute("select name, through from task_cursors").fetchall())
-    verdicts: dict[str, collections.Counter[datetime]] = {name: collections.Counter() for name in NAMES}
+    verdicts: dict[str, collections.Counter[datetime]] = {name: collections.Counter() for name in SCHEDULED}
     ran = connection.execute("select name, scheduled_for, jsonb_array_length(attempts) + 1 from task_executions")
     rows = {(name, instant): attempts for name, instant, attempts in ran}
-    for name, instant in rows:
-        verdicts[name][instant] += 1
-    for name, instant in connection.execute("select name, scheduled_for from task_claims").fetchall():
+    for name, instant in connection.execute(BY_SCHEDULE).fetchall():
         verdicts[name][instant] += 1
     for name, first, last, count in connection.execute("select name, first, last, count from task_skips").fetchall():
-        instants = list(due(name, first - every(name), last))
-        assert len(instants) == count
-        verdicts[name].update(instants)
-    for name in NAMES:
+        if name in verdicts:
+            instants = list(due(name, first - TICK, last))
+            assert len(instants) == count
+            verdicts[name].update(instants)
+    for name in SCHEDULED:
         assert verdicts[name] == collections.Counter(due(name, begin[name], cursors[name])), name
 
     starts = collections.Counter(started)
@@ -257,9 +297,107 @@ def check(connection: psycopg.Connection[Any], begin: dict[str, datetime], start
     assert len(rows) > 3 * len(NAMES)
 
 
+def check_what_follows(connection: psycopg.Connection[Any]) -> None:
+    """Each follower ran, and at instants at which one of its upstreams succeeded; one gave up, and said so once."""
+    succeeded: dict[str, set[datetime]] = collections.defaultdict(set)
+    for name, instant in connection.execute("select name, scheduled_for from task_executions where is_success"):
+        succeeded[name].add(instant)
+    for name, upstreams in FOLLOWERS.items():
+        ran = connection.execute("select trigger, scheduled_for from task_executions where name = %s", [name])
+        rows = ran.fetchall()
+        assert {trigger for trigger, _ in rows} == {"after"}
+        moments = set().union(*(succeeded[upstream] for upstream in upstreams))
+        for _, instant in rows:  # a millisecond or two later, where that key was taken
+            assert moments & {instant - timedelta(milliseconds=later) for later in range(5)}, (name, instant)
+    query = "select actor, ended_at, expires_at from task_overrides where name = %s"
+    assert connection.execute(query, [GIVES_UP]).fetchall() == [("reconciler", None, None)]
+    newest = connection.execute(
+        "select is_success from task_executions where name = %s order by finished_at desc limit %s",
+        [GIVES_UP, FAILURES],
+    ).fetchall()
+    assert newest == [(False,)] * FAILURES
+
+
+def check_what_was_done_by_hand(connection: psycopg.Connection[Any]) -> None:
+    asked = "select count(*) from task_executions where name = %s and trigger = 'manual'"
+    ended = """
+        select (select count(*) from task_executions where name = %(name)s and error like 'cancelled%%')
+               + (select count(*) from task_skips where name = %(name)s and reason = 'cancelled')"""
+    assert connection.execute(asked, [TRIGGERED]).fetchone() != (0,)
+    assert connection.execute(ended, {"name": CANCELLED}).fetchone() != (0,)
+
+
+async def check_the_ledger(connection: psycopg.Connection[Any], database_url: str, begin: dict[str, datetime]) -> None:
+    """The program's own account: each due instant once, each as its row has it, nothing left open, nothing else."""
+    cursors = dict(connection.execute("select name, through from task_cursors").fetchall())
+    link = Link(database_url)
+    try:
+        for name in [*NAMES, *(name for name, _ in others())]:
+            until = cursors[name] if name in SCHEDULED else None
+            known = await evidence.between(link, name, begin[name], until)
+            assert known.floor is not None
+            assert known.floor <= begin[name], "no row is beyond what is read"
+            found = ledger(known, begin[name], until or known.now)
+            scheduled = [one for one in found if one.is_scheduled]
+            instants = [instant for one in scheduled for instant in expanded(name, one)]
+            expected = list(due(name, begin[name], cursors[name])) if name in SCHEDULED else []
+            assert instants == expected, name
+            assert kinds_of(name, found) == kinds_in(connection, name), name
+            assert [one for one in found if "nothing recorded says why" in one.sentence] == []
+        await check_what_gave_up(link, cursors[GIVES_UP])
+    finally:
+        await link.close()
+
+
+async def check_what_gave_up(link: Link, through: datetime) -> None:
+    known: Evidence = await evidence.between(link, GIVES_UP, through, None)
+    assert {one.kind for one in ledger(known, through, known.now)} == {"paused"}
+
+
+def expanded(name: str, one: Verdict) -> list[datetime]:
+    instants = list(due(name, one.first - TICK, one.last))
+    assert len(instants) == one.count, one
+    return instants
+
+
+def kinds_of(name: str, found: list[Verdict]) -> dict[datetime, str]:
+    kinds: dict[datetime, str] = {}
+    for one in found:
+        for instant in expanded(name, one) if one.is_scheduled else [one.first]:
+            assert instant not in kinds, f"{name} has two verdicts on {instant}"
+            kinds[instant] = one.kind
+    return kinds
+
+
+def kinds_in(connection: psycopg.Connection[Any], name: str) -> dict[datetime, str]:
+    """What the tables say of each instant that they know, by themselves."""
+    kinds = {
+        instant: {"missed": "missed", "paused": "paused"}.get(reason, "skipped")
+        for first, last, reason in connection.execute(
+            "select first, last, reason from task_skips where name = %s", [name]
+        )
+        for instant in ([first] if first == last else due(name, first - TICK, last))
+    }
+    for instant, is_running in connection.execute(
+        "select scheduled_for, started_at is not null from task_claims where name = %s", [name]
+    ):
+        kinds[instant] = "running" if is_running else "waiting"
+    for instant, is_success in connection.execute(
+        "select scheduled_for, is_success from task_executions where name = %s", [name]
+    ):
+        kinds[instant] = "ran" if is_success else "failed"
+    return kinds
+
+
 def due(name: str, after: datetime, until: datetime) -> Iterator[datetime]:
-    """Every instant of a name in (after, until], counted from the epoch."""
-    step = every(name).seconds
+    """Every instant of a name in (after, until], by the epoch, or by another reader of cron."""
+    n = int(name[1:]) if name in NAMES else 0
+    if name in NAMES and (cron := CRONS.get(n % 8)):
+        for instant in CronSim(cron, after.astimezone(UTC)):
+            if instant > until:
+                return
+            yield instant
+    step = seconds_between(n)
     seconds = int(after.timestamp()) // step * step + step
     while seconds <= until.timestamp():
         yield datetime.fromtimestamp(seconds, UTC)
