@@ -31,6 +31,7 @@ class Picture:
     recent: list[TaskExecution]
     claims: list[Pending]
     pauses: list[Override]
+    awaited: list[tuple[str, datetime | None]]
     has_redis: bool
 
 
@@ -50,6 +51,7 @@ def show_detail(picture: Picture) -> None:
         else row.schedule,
         "next run": next_words(row, now),
         "last result": last_words(row, now),
+        "after": list(_awaited(picture)),
         "now": now_words(row, now, has_runner=bool(picture.runners)),
         "pauses": list(_pauses(picture)),
         "under way": list(_claims(picture)),
@@ -76,6 +78,16 @@ def _pauses(picture: Picture) -> Iterator[str]:
     for one in covering if len(covering) > 1 else ():
         paused = Paused(one.reason, one.actor, one.created_at, one.expires_at, one.selector)
         yield pause_words(paused, row.timezone, picture.now)
+
+
+def _awaited(picture: Picture) -> Iterator[str]:
+    """Whom it runs after, and which of them have succeeded since it last did because of them."""
+    (row,) = picture.rows
+    for upstream, first in picture.awaited:
+        if first is None:
+            yield f"{upstream}  has not succeeded since"
+        else:
+            yield f"{upstream}  ✓ {exact(first, row.timezone)}"
 
 
 def _claims(picture: Picture) -> Iterator[str]:

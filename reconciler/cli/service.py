@@ -184,7 +184,8 @@ class _Service:
         if self.signals == 1:
             busy = len(self.runner.running.runs) if self.runner else 0
             grace = self.settings.runner.shutdown_grace.total_seconds()
-            wait = f": {busy} runs have {grace:g} s to finish; once more ends them now" if busy else ""
+            runs = "1 run has" if busy == 1 else f"{busy} runs have"
+            wait = f": {runs} {grace:g} s to finish; once more ends them now" if busy else ""
             log.info("stopping%s", wait)
             self.stop.set()
         elif self.runner:

@@ -64,7 +64,7 @@ _EMPTY = "no tasks yet: write specs and run reconciler apply, or reconciler serv
 
 async def _look(link: Link, stores: Stores, name: str | None) -> Picture:
     from reconciler.cli.runners import live
-    from reconciler.db import executions, overrides, pending, syncs
+    from reconciler.db import executions, followers, overrides, pending, syncs
     from reconciler.db.overview import overview
     from reconciler.db.server import server
 
@@ -77,11 +77,12 @@ async def _look(link: Link, stores: Stores, name: str | None) -> Picture:
     recent = await executions.history(link, name=name, limit=RECENT) if name else []
     claims = await pending.claims_of(link, name, MOST_CLAIMS) if name else []
     pauses = await overrides.active(link)
+    awaited = await followers.awaited(link, name) if name else []
     runners = await live(link)
     rows = await _standings(link, found, now, has_runner=bool(runners))
     # Where nothing is due to fire, nobody misses it.
     has_redis = redis_answers(stores.redis_url) if found or runners else True
-    return Picture(now, rows, latest, runners, recent, claims, pauses, has_redis)
+    return Picture(now, rows, latest, runners, recent, claims, pauses, awaited, has_redis)
 
 
 async def _standings(link: Link, found: Sequence[Overview], now: datetime, *, has_runner: bool) -> list[Standing]:
@@ -171,6 +172,7 @@ def _as_document(picture: Picture, name: str | None, output: Format) -> None:
     if name:
         answer["recent"] = [listed(row) for row in picture.recent]
         answer["claims"] = [asdict(claim) for claim in picture.claims]
+        answer["awaited"] = [{"name": name, "succeeded": first} for name, first in picture.awaited]
     document(answer, output)
 
 

@@ -32,6 +32,18 @@ from task_configs c where c.spec -> 'after' <> '[]'::jsonb
 # Two statements, since one with `names is null or …` would look at everybody for the sake of a few.
 _OF_THESE = "c.name = any(%(names)s::text[])"
 
+AWAITED = """
+select u.upstream, (
+    select e.scheduled_for from task_executions e
+    where e.name = u.upstream and e.is_success and e.scheduled_for > k.after_through
+    order by e.scheduled_for limit 1)
+from task_configs c
+join task_cursors k on k.name = c.name
+cross join lateral jsonb_array_elements_text(c.spec -> 'after') with ordinality as u(upstream, place)
+where c.name = %(name)s
+order by u.place
+"""
+
 # The next time that all upstreams of a name had succeeded since `after_through`: `until` is the instant at which the
 # last of them did, and each counts with its newest success up to there. So what came after `until` is not used up, and
 # names with the same schedule meet at each instant, however seldom anybody looks. The smallest of these successes is
@@ -215,6 +227,11 @@ async def wait_anew(tx: Transaction, names: Sequence[str], now: datetime) -> Non
     """Count, for these names, only successes of instants after `now`: nothing of the past is followed."""
     if names:
         await tx.run(WAIT_ANEW, {"names": list(names), "now": now})
+
+
+async def awaited(link: Statements, name: str) -> list[tuple[str, datetime | None]]:
+    """Whom a name waits for, in its spec's order, each with its first success that is not used up; None: none yet."""
+    return [(upstream, first) for upstream, first in await link.run(AWAITED, {"name": name})]
 
 
 async def upstreams(link: Statements) -> dict[str, tuple[str, ...]]:

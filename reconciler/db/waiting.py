@@ -1,4 +1,4 @@
-"""Waiting work that will never start: what is too late for its deadline, and what somebody asked to end."""
+"""Waiting work that will never start: what is too late for its deadline, paused, or asked to end."""
 
 from __future__ import annotations
 
@@ -28,6 +28,42 @@ select g.name, g.scheduled_for, g.scheduled_for, 1, 'deadline',
        coalesce('not started within ' || (
            select r.spec #>> '{deadline,start}' from task_revisions r
            where r.name = g.name and r.digest = g.digest limit 1), 'not started in time')
+from gone g
+order by 1, 2
+on conflict do nothing
+returning name
+"""
+
+# What the schedule made due and what follows others; what somebody asked for by hand runs through a pause, and a retry
+# belongs to a run that goes on. `lateral` makes the pauses lead: without any there is nothing to read.
+PAUSED = """
+with pauses as materialized (
+    select o.name, o.selector, concat('paused by ', o.actor, ': ' || o.reason, ', while it waited') as detail
+    from task_overrides o
+    where o.kind = 'pause' and o.ended_at is null and (o.expires_at is null or o.expires_at > statement_timestamp())
+), covered as (
+    select p.name, p.detail from pauses p where p.name is not null
+    union all
+    select g.name, p.detail
+    from pauses p
+    cross join lateral (select c.name from task_configs c where c.spec -> 'labels' @> p.selector offset 0) g
+    where p.name is null
+), held as (
+    select c.name, c.scheduled_for, v.detail
+    from covered v
+    join task_claims c on c.name = v.name
+    where c.runner_id is null and c.trigger in ('schedule', 'catch_up', 'after')
+      and c.attempts = '[]'::jsonb and c.cancel_requested is null
+    order by c.name, c.scheduled_for
+    limit %(limit)s
+    for update of c skip locked
+), gone as (
+    delete from task_claims c using held h
+    where c.name = h.name and c.scheduled_for = h.scheduled_for
+    returning c.name, c.scheduled_for, h.detail
+)
+insert into task_skips (name, first, last, count, reason, detail)
+select g.name, g.scheduled_for, g.scheduled_for, 1, 'paused', g.detail
 from gone g
 order by 1, 2
 on conflict do nothing
@@ -88,6 +124,11 @@ PATIENCE = timedelta(minutes=10)
 async def expire(link: Link) -> int:
     """Turn waiting work that can no longer start in time into skips; how many, of which there may be more."""
     return len(await link.run(EXPIRE, {"limit": BATCH}))
+
+
+async def skip_paused(link: Link) -> int:
+    """Turn waiting work of names that are paused now into skips: a resume finds nothing of the past. How many."""
+    return len(await link.run(PAUSED, {"limit": BATCH}))
 
 
 async def give_up(link: Link, patience: timedelta = PATIENCE) -> list[tuple[str, str]]:

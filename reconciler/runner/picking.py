@@ -60,8 +60,9 @@ class Picker:
     async def pick_up(self) -> bool:
         """Own and start waiting work that is due; True if there may be more than there were slots for."""
         expired = await waiting.expire(self._link)
-        if self._figures and expired:
-            self._figures.looked(0, {"deadline": expired})
+        paused = await waiting.skip_paused(self._link)
+        if self._figures and (expired or paused):
+            self._figures.looked(0, {"deadline": expired, "paused": paused})
         self.is_picking_up = True
         try:
             await self._refuse()

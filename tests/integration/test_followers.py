@@ -277,3 +277,15 @@ async def test_a_task_without_the_rule_is_never_paused(link: Link) -> None:
 )
 def test_the_reason_of_a_pause(failures: int, error: str | None, reason: str) -> None:
     assert Failing("a", failures, error).reason == reason
+
+
+async def test_whom_a_task_still_waits_for_can_be_asked(link: Link) -> None:
+    await config(link, "c", after=["b", "a"])
+    await ran(link, "a", 1)
+    await ran(link, "a", 2)
+    await ran(link, "b", 1, error="no")
+    assert await followers.awaited(link, "c") == [("b", None), ("a", at(1))]
+    await ran(link, "b", 3)
+    assert await fired(link) == [("c", 2)]
+    assert await followers.awaited(link, "c") == [("b", None), ("a", None)]
+    assert await followers.awaited(link, "a") == []

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from psycopg.types.json import Jsonb
 
-from reconciler.db import claims, waiting
+from reconciler.db import claims, overrides, waiting
 from reconciler.db.claims import Claim
 from reconciler.db.link import Link
 from reconciler.occurrences import turn_of
@@ -151,6 +151,34 @@ async def test_what_is_too_late_to_start_is_never_had_and_becomes_a_skip(work: W
         ("of no known spec", minute(3), minute(3), 1, "deadline", "not started in time"),
     ]
     assert await work.link.run("select scheduled_for from task_claims order by 1") == [(minute(1),), (minute(2),)]
+
+
+async def test_what_waits_when_a_pause_begins_is_skipped_and_what_was_asked_for_is_not(work: Work) -> None:
+    await work.link.run(
+        "insert into task_configs (name, source, spec, digest, path) values ('labelled', 's', %s, 'd', 'p')",
+        [Jsonb({"labels": {"team": "data"}})],
+    )
+    for name in ("a", "b", "labelled"):
+        await work.backlog(name, 0, 1)
+        await work.add(name, minute(2), trigger="manual")
+        await work.add(name, minute(3), attempts=Jsonb([{"error": "no"}]))
+        await work.add(name, minute(4), trigger="after", exclusive=False)
+    assert await waiting.skip_paused(work.link) == 0
+    await overrides.pause(work.link, "a", "the warehouse moves", "ada", None)
+    await overrides.pause(work.link, {"team": "data"}, None, "bob", datetime.now(UTC) + timedelta(hours=1))
+    await overrides.pause(work.link, "b", "over", "bob", datetime.now(UTC) - timedelta(hours=1))
+    assert await waiting.skip_paused(work.link) == 6
+    assert await waiting.skip_paused(work.link) == 0
+    rows = await work.link.run("select distinct name, reason, detail from task_skips order by name")
+    assert rows == [
+        ("a", "paused", "paused by ada: the warehouse moves, while it waited"),
+        ("labelled", "paused", "paused by bob, while it waited"),
+    ]
+    left = await work.link.run(
+        "select name, array_agg(scheduled_for order by scheduled_for) from task_claims group by 1"
+    )
+    asked = [minute(2), minute(3)]
+    assert dict(left) == {"a": asked, "b": [minute(0), minute(1), *asked, minute(4)], "labelled": asked}
 
 
 async def test_what_was_asked_to_end_is_given_out_to_be_ended_and_to_nothing_else(work: Work) -> None:
