@@ -1,10 +1,11 @@
 # Everything happens in .venv, which each target makes when it needs it. PYTHON picks the interpreter, ARGS goes to
-# the program that a target runs: make test ARGS="-k schedule".
+# the program that a target runs: make test ARGS="-k schedule". Most tests wait for something: JOBS run at a time.
 
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 ARGS ?=
+JOBS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help up test test-faults lint fmt bench build clean
@@ -16,7 +17,7 @@ up: $(VENV)/.up ## Run the service on specs/, with its own PostgreSQL and Redis;
 	@exec $(RUN) -m reconciler serve --watch $(ARGS)
 
 test: $(VENV)/.test ## Run the tests, without those that take minutes
-	@exec $(RUN) -m pytest -m "not faults" $(ARGS)
+	@exec $(RUN) -m pytest -m "not faults" -n $(JOBS) --dist worksteal $(ARGS)
 
 test-faults: $(VENV)/.test ## Run the tests that kill real processes
 	@exec $(RUN) -m pytest -m faults $(ARGS)
