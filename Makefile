@@ -34,6 +34,7 @@ fmt: $(VENV)/.dev ## Format, and mend what can be mended by itself
 bench: $(VENV)/.test ## Measure what is promised about speed; a few minutes, a JSON line a case
 	@$(RUN) benchmarks/schedule.py
 	@$(RUN) benchmarks/sync.py $(ARGS)
+	@$(RUN) benchmarks/simulate.py
 
 build: $(VENV)/.dev ## Build the wheel and the source archive into dist/
 	rm -rf dist

@@ -28,6 +28,10 @@ END_WITHIN = 5.0
 log = logging.getLogger(__name__)
 
 
+class Stopping(ReconcilerError):
+    """A stop came while the processes for tasks were being started: nobody's fault."""
+
+
 class Children:
     """Every call submitted is answered once through `on_done`, also when its process dies.
 
@@ -141,7 +145,7 @@ class Children:
         """Let what runs finish within `grace` seconds, then kill it: failed with `why`. All processes end."""
         self._is_stopping = True
         if self._arrived is not None and not self._arrived.done():
-            self._arrived.set_exception(ReconcilerError("the runner is stopping"))
+            self._arrived.set_exception(Stopping("the runner is stopping"))
         waiting, self._waiting = self._waiting, []
         self._done([(call.id, failed(why, is_started=False)) for call in waiting])
         self._workers.retire(why)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler import __version__
+from reconciler.children.children import Stopping
 from reconciler.cli.arguments import actor
 from reconciler.cli.beside import Beside
 from reconciler.cli.output import note
@@ -111,12 +112,16 @@ class _Service:
         if self.parts.sync:
             parts["the sync loop"] = self._synced()
         if self.runner:
-            parts["the runner"] = self.runner.run(self.stop)
+            parts["the runner"] = self._run(self.runner)
         if self.beside:
             if not self.parts.sync:
                 self.passed.set()
             parts["what watches and tells"] = self.beside.run(self.runner, self.passed, self.stop)
         return parts
+
+    async def _run(self, runner: Runner) -> None:
+        with suppress(Stopping):
+            await runner.run(self.stop)
 
     async def _synced(self) -> None:
         """The sync loop, until the stop; a pass that is under way then is rolled back."""

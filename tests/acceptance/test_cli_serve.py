@@ -224,3 +224,13 @@ def test_a_store_that_is_not_there_is_one_line(line: list[str], stocked: Path, r
         assert len(done.stderr.splitlines()) == 1
         assert place in done.stderr
         assert "hunter2" not in done.stderr
+
+
+def test_a_stop_in_a_hurry_while_it_starts_is_no_error(start: Start, stocked: Path) -> None:
+    (stocked / "tasks" / "slow.py").write_text("import time\ntime.sleep(5)\n")
+    service = start("serve", "--no-sync")
+    service.says("health")
+    service.process.send_signal(signal.SIGINT)
+    service.says("stopping")
+    assert service.stop(signal.SIGINT) == 0, service.text
+    assert "the runner is stopping" not in service.text
