@@ -6,8 +6,6 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 ARGS ?=
 JOBS ?= 3
-# A test that hangs is named with its stack, and tried once more; whatever else fails is not tried again.
-HUNG := --timeout 150 --reruns 1 --only-rerun "Timeout"
 
 .DEFAULT_GOAL := help
 .PHONY: help up test test-faults lint fmt bench build clean
@@ -19,7 +17,7 @@ up: $(VENV)/.up ## Run the service on specs/, with its own PostgreSQL and Redis;
 	@exec $(RUN) -m reconciler serve --watch $(ARGS)
 
 test: $(VENV)/.test ## Run the tests, without those that take minutes
-	@exec $(RUN) -m pytest -m "not faults" -n $(JOBS) --dist worksteal $(HUNG) $(ARGS)
+	@exec $(RUN) -m pytest -m "not faults" -n $(JOBS) --dist worksteal --timeout 150 $(ARGS)
 
 test-faults: $(VENV)/.test ## Run the tests that kill real processes
 	@exec $(RUN) -m pytest -m faults $(ARGS)

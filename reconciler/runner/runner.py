@@ -285,10 +285,6 @@ class Runner:
 
 
 async def _cancelled(tasks: Sequence[asyncio.Task[object]]) -> None:
-    """Cancel until it is heard: redis-py can swallow a cancellation that comes while it sends."""
-    waiting = set(tasks)
-    while waiting:
-        for task in waiting:
-            task.cancel()
-        _, waiting = await asyncio.wait(waiting, timeout=0.2)
+    for task in tasks:
+        task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -5,6 +5,7 @@ A single server, or whatever stands for one (a cloud's primary, a proxy to one).
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,9 +94,10 @@ class RedisServiceManager:
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Whatever goes wrong with Redis inside is a StoreUnavailable of one line."""
+        """Whatever goes wrong with Redis inside is a StoreUnavailable of one line; a cancellation is always heard."""
         try:
-            yield
+            with heeding_cancellation():
+                yield
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreUnavailable(f"redis: {self.place}: {_reason(error, self._patience)}") from error
 
@@ -118,6 +120,27 @@ class RedisServiceManager:
         self._about = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
         if before is not None and self._about.get("run_id") != before:
             self.restarts += 1
+
+
+@contextmanager
+def heeding_cancellation() -> Iterator[None]:
+    """CancelledError for a task that was cancelled inside, whatever became of what it waited for: `asyncio.wait_for` of
+    Python 3.11, through which redis-py sends, can swallow it (bpo-42130).
+    """
+    before = _cancellations()
+    try:
+        yield
+    except Exception as error:
+        if _cancellations() > before:
+            raise asyncio.CancelledError from error
+        raise
+    if _cancellations() > before:
+        raise asyncio.CancelledError
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
 class OnceMore(Retry):

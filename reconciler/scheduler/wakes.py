@@ -10,6 +10,8 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from reconciler.scheduler.redis_link import heeding_cancellation
+
 # Seconds between attempts to listen, doubling from the first to the longest.
 FIRST_DELAY, LONGEST_DELAY = 0.1, 2.0
 # Seconds without a word before the listener asks whether anybody is there, and again until it gives up.
@@ -31,7 +33,8 @@ async def heard(client: Redis, channel: str) -> AsyncIterator[str | None]:
     while True:
         listener = client.pubsub()
         try:
-            await listener.subscribe(channel)
+            with heeding_cancellation():
+                await listener.subscribe(channel)
             async for text in _words(listener):
                 delay = FIRST_DELAY
                 yield text
@@ -47,11 +50,12 @@ async def _words(listener: PubSub) -> AsyncIterator[str | None]:
     """One item for whatever is heard; TimeoutError when nobody answers any more."""
     is_asked = False
     while True:
-        message = await listener.get_message(timeout=SILENCE)
-        if message is None and is_asked:
-            raise TimeoutError
-        is_asked = message is None
-        if is_asked:
-            await listener.ping()
-        elif message["type"] != "pong":
+        with heeding_cancellation():
+            message = await listener.get_message(timeout=SILENCE)
+            if message is None and is_asked:
+                raise TimeoutError
+            is_asked = message is None
+            if is_asked:
+                await listener.ping()
+        if message is not None and message["type"] != "pong":
             yield str(message["data"]) if message["type"] == "message" else None

@@ -91,7 +91,6 @@ class _Source:
             self._failures = 0 if await self._pass() else self._failures + 1
             if self._loop.on_turn:
                 self._loop.on_turn(self._source, self._outcome, time.monotonic() - began)
-            _end_if_cancelled()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._rest().total_seconds()):
                     await self.is_wanted.wait()
@@ -177,18 +176,10 @@ def _watch_code(tasks: asyncio.TaskGroup, loop: Loop, sources: list[_Source]) ->
                     log.error("%s; what starts goes on with the code of before", error)
                 except Exception as error:
                     log.error("task modules were saved and could not be taken over", exc_info=error)
-            _end_if_cancelled()
 
     for path in code_paths(loop.settings):
         tasks.create_task(notice(path))
     tasks.create_task(follow())
-
-
-def _end_if_cancelled() -> None:
-    # `asyncio.wait_for` of Python 3.11, which redis-py stands on, can swallow a cancellation (bpo-42130).
-    task = asyncio.current_task()
-    if task and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def code_paths(settings: Settings) -> list[Path]:

@@ -7,7 +7,8 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -268,10 +269,49 @@ async def test_a_call_that_is_cancelled_halfway_leaves_no_answer_for_the_next(
         call = asyncio.ensure_future(scheduler.status([1, 2, 3]))
         for _ in range(n % 20):
             await asyncio.sleep(0)
-        call.cancel()
+        is_under_way = call.cancel()
         await asyncio.wait([call])
+        assert call.cancelled() == is_under_way
         assert await scheduler.epoch() == await redis.client.get("schedule:epoch")
     assert await take(scheduler, await scheduler.epoch()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("swallowing", [lambda: 1, lambda: 1 / 0], ids=["an answer", "an error"])
+async def test_a_cancellation_that_is_swallowed_on_the_way_is_heard(
+    redis: RedisServiceManager,
+    scheduler: SchedulerService,
+    monkeypatch: pytest.MonkeyPatch,
+    swallowing: Callable[[], int],
+) -> None:
+    asked = asyncio.Event()
+
+    async def publish(*_: object) -> int:
+        asked.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return swallowing()
+
+    monkeypatch.setattr(redis.client, "publish", publish)
+    call = asyncio.ensure_future(scheduler.wake())
+    await asked.wait()
+    call.cancel()
+    await asyncio.wait([call])
+    assert call.cancelled()
+
+
+async def test_time_that_is_up_while_redis_answers_is_up(
+    redis: RedisServiceManager, scheduler: SchedulerService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def publish(*_: object) -> int:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return 1
+
+    monkeypatch.setattr(redis.client, "publish", publish)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await scheduler.wake()
+    assert await scheduler.epoch()
 
 
 # ── away, full, locked ──
