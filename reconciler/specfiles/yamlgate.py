@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from reconciler.errors import ReconcilerError
-from reconciler.specfiles.yamltree import Builder, Enough, Loaded, Problem
+from reconciler.specfiles.yamltree import DEPTH, Builder, Enough, Loaded, Problem
 
 try:
     from yaml._yaml import CParser
@@ -42,6 +42,7 @@ _PLAINLY = (
      "the braces opened on line {begun} need a comma or }} here; check the quotes, commas and braces"),
     ("did not find expected ',' or ']'", "flow sequence", False,
      "the brackets opened on line {begun} need a comma or ] here; check the quotes, commas and brackets"),
+    ("exceeded maximum nesting depth", "", False, f"is nested deeper than {DEPTH} levels"),
     ("unknown escape character", "", False, "a backslash means something else in double quotes; use single quotes"),
 )  # fmt: skip
 
