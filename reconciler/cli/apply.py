@@ -167,12 +167,13 @@ def _preview(wish: Wish, verb: str) -> Preview | None:
         return None
 
     async def act(link: Link, stores: Stores) -> Preview:
+        from reconciler.cli.asking import clock
         from reconciler.cli.planned import paused
         from reconciler.db import overrides
         from reconciler.sync.reconcile import preview
 
         found = await preview(specs, link, settled)
-        [(now,)] = await link.run("select clock_timestamp()")
+        now = await clock(link)
         return Preview(found, paused(found, specs, await overrides.active(link)), now)
 
     return with_stores(act)

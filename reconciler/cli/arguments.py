@@ -13,6 +13,7 @@ import click
 
 from reconciler.cli.command import Given
 from reconciler.errors import ReconcilerError
+from reconciler.lines import cut
 
 if TYPE_CHECKING:
     from reconciler.registry.params import ParamFault
@@ -70,6 +71,18 @@ def aware(moment: datetime, timezone: str = "UTC") -> datetime:
     return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(timezone))).astimezone(UTC)
 
 
+def as_meant(moment: datetime, timezone: str = "UTC") -> datetime:
+    """What `aware` makes of an instant on the command line; of a naive one a note says how it was read."""
+    found = aware(moment, timezone)
+    if moment.tzinfo is None:
+        from reconciler.cli.output import note, utc
+        from reconciler.cli.words import exact
+
+        local = "" if timezone == "UTC" else f" ({utc(found)})"
+        note(f"{moment} has no offset: read as {exact(found, timezone)}{local}")
+    return found
+
+
 class Parameter(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """`key=value`: the value as a spec would read it, `{…}` and `[…]` as JSON or YAML."""
 
@@ -109,12 +122,8 @@ def _in_yaml(text: str) -> Any:
     kind = {"[": "list", "{": "mapping"}.get(text[0], "quotation")
     loaded = load(text.encode())
     if loaded.problems or len(loaded.documents) != 1:
-        raise ValueError(f"{_shortened(text)} is neither a {kind} of JSON nor one of YAML")
+        raise ValueError(f"{cut(text, 60)} is neither a {kind} of JSON nor one of YAML")
     return loaded.documents[0].value
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def told_to_quote(fault: ParamFault, params: Mapping[str, Any]) -> str:

@@ -11,8 +11,9 @@ from reconciler.cli.command import given
 from reconciler.cli.names import require_known
 from reconciler.cli.output import note
 from reconciler.cli.stores import redis_of
-from reconciler.cli.words import exact, first_line, when
+from reconciler.cli.words import exact, when
 from reconciler.errors import ReconcilerError, Refused, StoreUnavailable
+from reconciler.lines import first_line
 
 if TYPE_CHECKING:
     from reconciler.db.link import Link

@@ -14,9 +14,9 @@ import click
 
 from reconciler.cli.output import line, note, utc
 from reconciler.cli.standing import progress_words
-from reconciler.cli.words import first_line
 from reconciler.durations import span
 from reconciler.errors import ReconcilerError, StoreUnavailable
+from reconciler.lines import first_line
 
 if TYPE_CHECKING:
     from reconciler.db.executions import TaskExecution

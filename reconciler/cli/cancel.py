@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli import asking
-from reconciler.cli.arguments import Instant, Length, actor, aware, complete_name
+from reconciler.cli.arguments import Instant, Length, actor, as_meant, complete_name
 from reconciler.cli.command import command
 from reconciler.cli.names import require_known
 from reconciler.cli.output import Format, document, line, note, output_option, utc
 from reconciler.cli.stores import with_stores
-from reconciler.cli.words import first_line
 from reconciler.durations import span
 from reconciler.errors import ReconcilerError
+from reconciler.lines import first_line
 
 if TYPE_CHECKING:
     from reconciler.db.executions import TaskExecution
@@ -52,12 +52,14 @@ def cancel(name: str, instant: datetime | None, reason: str | None, timeout: tim
     What runs is cancelled, and not tried again; what has not begun is dropped. Its schedule goes on. Exit code 1
     where there is nothing, or it has not ended in time.
     """
-    why = f"cancelled by {actor()}" + (f": {' '.join(reason.split())}" if reason else "")
+    from reconciler.db.byhand import CANCELLED_BY
+
+    why = f"{CANCELLED_BY}{actor()}" + (f": {' '.join(reason.split())}" if reason else "")
 
     async def act(link: Link, stores: Stores) -> list[Ended]:
         from reconciler.db import byhand
 
-        moment = aware(instant) if instant else None
+        moment = as_meant(instant) if instant else None
         told = await byhand.cancel(link, name, moment, why)
         if not told:
             await require_known(link, name)

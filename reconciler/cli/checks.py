@@ -137,28 +137,22 @@ async def _postgresql(link: Link, kind: str) -> list[Check]:
     try:
         await schema.require_current(link)
         checks.append(Check("schema", "ok", f"at {schema.head_revision()}"))
-        checks.append(await _runners(link))
-        checks += await _unserved(link)
+        checks += await _runners(link)
         checks += await _clock_ahead(link)
     except ReconcilerError as error:
         checks.append(Check("schema", "warning" if kind == "embedded" else "bad", str(error)))
     return checks
 
 
-async def _runners(link: Link) -> Check:
-    from reconciler.cli.runners import live
-
-    runners = await live(link)
-    if not runners:
-        return Check("runners", "warning", "none: nothing fires until one runs: reconciler serve")
-    return Check("runners", "ok", ", ".join(f"{runner.host}:{runner.pid}" for runner in runners))
-
-
-async def _unserved(link: Link) -> list[Check]:
+async def _runners(link: Link) -> list[Check]:
     from reconciler.cli.runners import live
     from reconciler.db.overview import overview
 
-    return list(unserved(await overview(link))) if await live(link) else []
+    runners = await live(link)
+    if not runners:
+        return [Check("runners", "warning", "none: nothing fires until one runs: reconciler serve")]
+    there = Check("runners", "ok", ", ".join(runner.place for runner in runners))
+    return [there, *unserved(await overview(link))]
 
 
 def unserved(rows: Iterable[Overview]) -> Iterator[Check]:

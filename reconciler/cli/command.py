@@ -81,6 +81,30 @@ def command(name: str, *, example: str) -> Callable[[Callable[..., int | None]],
     return click.command(name, cls=Command, example=example, context_settings={"help_option_names": ["-h", "--help"]})
 
 
+class Group(click.Group):
+    """A word with commands behind it; an unknown one of them is answered with the nearest."""
+
+    def __init__(self, *args: Any, example: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.example = example
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
+            raise click.UsageError(f"no command named '{self.name} {args[0]}'{hint(args[0], self.commands)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Example"):
+            formatter.write_text(self.example)
+
+
+def group(name: str, *, example: str) -> Callable[[Callable[[], None]], Group]:
+    """Declare a group of commands."""
+    return click.group(name, cls=Group, example=example, context_settings={"help_option_names": ["-h", "--help"]})
+
+
 def given() -> Given:
     """The `Given` of the command line that runs now."""
     return click.get_current_context().find_root().ensure_object(Given)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.cli.command import command, given
+from reconciler.cli.command import command, given, group
 from reconciler.cli.output import Format, document, line, note, output_option
 from reconciler.errors import ReconcilerError, Refused
 
@@ -19,24 +19,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 5.0
 
 
-class Database(click.Group):
-    """The commands below `db`; an unknown one is answered with the nearest."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        from reconciler.cli.command import hint
-
-        if args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
-            raise click.UsageError(f"no command named 'db {args[0]}'{hint(args[0], self.commands)}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Example"):
-            formatter.write_text("reconciler db upgrade")
-
-
-@click.group("db", cls=Database, context_settings={"help_option_names": ["-h", "--help"]})
+@group("db", example="reconciler db upgrade")
 def db() -> None:
     """The database: upgrade, downgrade, current, prune, url, shell.
 
@@ -194,7 +177,7 @@ async def _refuse_loss(address: str, revision: str) -> None:
         await link.close()
     if not found and not runners:
         return
-    named = ", ".join(f"{row.host}:{row.pid}" for row in runners)
+    named = ", ".join(row.place for row in runners)
     first = f"stop the runners first ({named}), then" if named else "if that is meant:"
     what = f"would lose {', '.join(found)}" if found else "would take the tables from under the runners"
     raise Refused(f"db downgrade: refused: {what}: {first} reconciler db downgrade {revision} --yes")

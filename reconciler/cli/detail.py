@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.output import columns_of_terminal, is_terminal, line, table
 from reconciler.cli.standing import Standing, last_words, next_words, now_words, pause_words, progress_words
-from reconciler.cli.words import exact, first_line, when
+from reconciler.cli.words import exact, when
 from reconciler.durations import span
+from reconciler.lines import first_line
 
 if TYPE_CHECKING:
     from reconciler.db.executions import TaskExecution
@@ -70,14 +71,11 @@ def show_detail(picture: Picture) -> None:
 
 def _pauses(picture: Picture) -> Iterator[str]:
     """Every pause that covers it, where one alone is not all: each has to be ended, or end, by itself."""
-    from reconciler.db.overview import Paused
-
     (row,) = picture.rows
     labels = row.found.config.spec.get("labels", {})
     covering = [one for one in picture.pauses if one.covers(row.name, labels)]
     for one in covering if len(covering) > 1 else ():
-        paused = Paused(one.reason, one.actor, one.created_at, one.expires_at, one.selector)
-        yield pause_words(paused, row.timezone, picture.now)
+        yield pause_words(one, row.timezone, picture.now)
 
 
 def _awaited(picture: Picture) -> Iterator[str]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.output import Format, is_terminal, line, note, utc
-from reconciler.cli.words import first_line
 from reconciler.durations import span
 from reconciler.errors import StoreUnavailable
+from reconciler.lines import first_line
 
 if TYPE_CHECKING:
     from reconciler.db.executions import TaskExecution

@@ -23,16 +23,18 @@ def fitted(rows: Sequence[Any], columns: Sequence[Column], room: int) -> Iterato
     """The lines of the table, its titles first: one line a row, within `room` cells where that can be."""
     kept = list(columns)
     cells = [[_flat(column.text(row)) for row in rows] for column in kept]
+    widths = _widths(kept, cells)
     for index in reversed(range(len(kept))):
-        if _excess(kept, cells, room) > 0 and set(cells[index]) == {kept[index].usual}:
-            del kept[index], cells[index]
-    if _excess(kept, cells, room) > 0:
+        if _excess(widths, room) > 0 and set(cells[index]) == {kept[index].usual}:
+            del kept[index], cells[index], widths[index]
+    if _excess(widths, room) > 0:
         kept = [replace(column, title=column.short_title or column.title) for column in kept]
         cells = [
             [_flat(column.short(row)) for row in rows] if column.short else given
             for column, given in zip(kept, cells, strict=True)
         ]
-    widths = _narrowed(kept, _widths(kept, cells), _excess(kept, cells, room))
+        widths = _widths(kept, cells)
+    widths = _narrowed(kept, widths, _excess(widths, room))
     yield _line([column.title for column in kept], widths, ["bold"] * len(kept))
     for row, texts in zip(rows, zip(*cells, strict=True), strict=True):
         yield _line(texts, widths, [column.style(row) for column in kept])
@@ -46,8 +48,8 @@ def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[i
     return [max(width(text) for text in (column.title, *texts)) for column, texts in zip(columns, cells, strict=True)]
 
 
-def _excess(columns: Sequence[Column], cells: Sequence[Sequence[str]], room: int) -> int:
-    return sum(_widths(columns, cells)) + len(GAP) * (len(columns) - 1) - room
+def _excess(widths: Sequence[int], room: int) -> int:
+    return sum(widths) + len(GAP) * (len(widths) - 1) - room
 
 
 def _narrowed(columns: Sequence[Column], widths: list[int], excess: int) -> list[int]:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.arguments import Instant, aware, complete_name
+from reconciler.cli.arguments import Instant, as_meant, complete_name
 from reconciler.cli.command import command
 from reconciler.cli.names import require_known
 from reconciler.cli.output import Column, Format, document, line, note, output_option, show, utc
 from reconciler.cli.stores import with_link
-from reconciler.cli.words import brief, exact, first_line, when
+from reconciler.cli.words import brief, exact, when
 from reconciler.durations import span
 from reconciler.errors import ReconcilerError, UsageError
+from reconciler.lines import first_line
 
 if TYPE_CHECKING:
     from reconciler.db.executions import TaskExecution
@@ -58,17 +59,18 @@ def history(
             raise UsageError(
                 "history --ledger: " + ("needs a NAME" if name is None else "has no --failed; leave it out")
             )
-        start, end = aware(since) if since else None, aware(until) if until else None
+        start, end = as_meant(since) if since else None, as_meant(until) if until else None
         if start and end and start > end:
             raise UsageError(f"history: --since {exact(start)} is after --until {exact(end)}")
         return list_ledger(name, start, end, limit, output)
     if until:
         raise UsageError("history: --until goes with --ledger; see reconciler history --help")
 
+    start = as_meant(since) if since else None
+
     async def read(link: Link) -> list[TaskExecution]:
         from reconciler.db import executions
 
-        start = aware(since) if since else None
         found = await executions.history(link, name=name, limit=limit, since=start, failed=failed)
         if name and not found:
             await require_known(link, name)
@@ -90,11 +92,13 @@ def logs(name: str, instant: datetime | None, output: Format) -> int:
     The latest run by default; INSTANT is the `scheduled_for` that history shows.
     """
 
+    moment = as_meant(instant) if instant else None
+
     async def read(link: Link) -> TaskExecution | None:
         from reconciler.db import executions
 
-        if instant is not None:
-            found = await executions.one(link, name, aware(instant))
+        if moment is not None:
+            found = await executions.one(link, name, moment)
         else:
             found = await executions.latest(link, name)
         if found is None:
@@ -103,7 +107,7 @@ def logs(name: str, instant: datetime | None, output: Format) -> int:
 
     row = with_link(read)
     if row is None:
-        what = f"no result for {utc(aware(instant))}" if instant else "no result yet"
+        what = f"no result for {utc(moment)}" if moment else "no result yet"
         raise ReconcilerError(f"logs: {name}: {what}: see reconciler history {name} and reconciler status {name}")
     if output != "table":
         document({**listed(row), "traceback": row.traceback, "log": row.log}, output)

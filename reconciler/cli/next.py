@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.arguments import Instant, aware, complete_name
+from reconciler.cli.arguments import Instant, as_meant, complete_name
 from reconciler.cli.command import command, hint
 from reconciler.cli.output import Column, Format, line, note, output_option, show, utc
 from reconciler.cli.words import exact, when
@@ -37,7 +37,7 @@ def next_(
     for warning in schedule.warnings if schedule else ():
         note(f"reconciler: warning: {warning}")
     now = datetime.now(UTC)
-    since = aware(start, zone) if start else now
+    since = as_meant(start, zone) if start else now
     instants = list(islice(schedule.upcoming(since), count)) if schedule else []
     rows: list[dict[str, Any]] = [
         {"scheduled_for": utc(moment), "local": _local(moment, zone), "moment": moment} for moment in instants

@@ -9,33 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.command import command, given, hint
+from reconciler.cli.arguments import complete_name
+from reconciler.cli.command import command, given, group
 from reconciler.cli.names import require_known
 from reconciler.cli.output import Column, Format, line, output_option, show
 from reconciler.cli.stores import with_link
-from reconciler.cli.words import first_line, when
+from reconciler.cli.words import when
+from reconciler.lines import first_line
 
 if TYPE_CHECKING:
     from reconciler.db.incidents import Incident
     from reconciler.db.link import Link
 
 
-class Notify(click.Group):
-    """The commands below `notify`; an unknown one is answered with the nearest."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
-            raise click.UsageError(f"no command named 'notify {args[0]}'{hint(args[0], self.commands)}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Example"):
-            formatter.write_text("reconciler notify test ops")
-
-
-@click.group("notify", cls=Notify, context_settings={"help_option_names": ["-h", "--help"]})
+@group("notify", example="reconciler notify test ops")
 def notify() -> None:
     """Those who are told: test."""
 
@@ -53,7 +40,7 @@ def test(target: str) -> int:
 
 
 @command("incidents", example="reconciler incidents --open")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_name)
 @click.option("--open", "is_open", is_flag=True, help="Only those that are not over.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many at most.")
 @output_option

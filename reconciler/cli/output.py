@@ -101,9 +101,10 @@ def table(rows: Sequence[Any], columns: Sequence[Column]) -> None:
         return
     cells = [[column.title for column in columns]]
     cells += [[" ".join(column.text(row).split("\n")) for column in columns] for row in rows]
-    widths = [max(width(cell) for cell in column) for column in zip(*cells, strict=True)]
-    for row in cells:
-        padded = (cell + " " * (size - width(cell)) for cell, size in zip(row, widths, strict=True))
+    widths = [[width(cell) for cell in row] for row in cells]
+    widest = [max(column) for column in zip(*widths, strict=True)]
+    for row, own in zip(cells, widths, strict=True):
+        padded = (cell + " " * (most - size) for cell, size, most in zip(row, own, widest, strict=True))
         line("  ".join(padded).rstrip())
 
 

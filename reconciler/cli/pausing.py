@@ -69,7 +69,7 @@ def pause(
     """Hold a task's schedule, with a reason and an end.
 
     With -l that of all tasks with a label, of those that come later too. Instants inside the pause are skipped,
-    however it ends. What runs goes on; a trigger still runs.
+    however it ends. What runs goes on; a trigger still runs. A second pause of the same takes the place of the first.
     """
     whom = _whom("pause", name, labels)
     if length is not None and until is not None:
@@ -77,18 +77,21 @@ def pause(
     if length is not None and not length:
         raise UsageError("pause: --for: has to be longer than nothing")
 
-    async def act(link: Link, stores: Stores) -> tuple[datetime | None, datetime, list[str]]:
+    async def act(link: Link, stores: Stores) -> tuple[datetime | None, datetime, list[str], list[Override]]:
         from reconciler.db import overrides
 
         zone, names = await _held(link, whom, allow_empty)
         now = await asking.clock(link)
         end = _end(now, length, until, zone)
+        replaced = [one for one in await overrides.active(link) if (one.selector or one.name) == whom]
         await overrides.pause(link, whom, reason, actor(), end)
         await _align(link, stores, names)
-        return end, now, names
+        return end, now, names, replaced
 
-    end, now, names = with_stores(act)
+    end, now, names, replaced = with_stores(act)
     line(f"paused {_said(whom)} {_until(whom, end, now)}")
+    for one in replaced:
+        note(f"instead of: {pause_words(one, 'UTC', now)}")
     if not isinstance(whom, str):
         note(f"these are covered now: {_listed(names)}" if names else "no task has this label yet")
     return 0
@@ -116,9 +119,11 @@ def resume(name: str | None, labels: tuple[tuple[str, str], ...]) -> int:
         await _align(link, stores, names)
         loaded = await configs.load(link, names) if names else []
         known = {config.name: config.spec.get("labels", {}) for config in loaded}
-        left = [one for one in await overrides.active(link) if any(one.covers(*item) for item in known.items())]
-        if not ended and not isinstance(whom, str):
-            left = [one for one in await overrides.active(link) if one.selector]
+        active = await overrides.active(link)
+        if ended or isinstance(whom, str):
+            left = [one for one in active if any(one.covers(*item) for item in known.items())]
+        else:
+            left = [one for one in active if one.selector]
         return ended, names, left, await asking.clock(link)
 
     return _tell_resumed(whom, *with_stores(act))
@@ -134,9 +139,10 @@ def _tell_resumed(
         elif not by_label:
             line(f"{whom} is not paused: nothing to resume")
         if by_label and not ended:
-            raise ReconcilerError(f"resume: {whom}: it is {_pause(by_label[0], now)}: {_type(by_label[0])}")
+            held = pause_words(by_label[0], "UTC", now)
+            raise ReconcilerError(f"resume: {whom}: it is {held}: {_type(by_label[0])}")
         for one in by_label:
-            note(f"{whom} is still {_pause(one, now)}: {_type(one)}")
+            note(f"{whom} is still {pause_words(one, 'UTC', now)}: {_type(one)}")
         return 0
     if not ended:
         pauses = "; those in force: " + ", ".join(f"'{_type(one)}'" for one in left) if left else ""
@@ -145,7 +151,7 @@ def _tell_resumed(
     line(f"resumed {_said(whom)}")
     for one in left:
         what = one.name or "some of these"
-        note(f"{what}: still {_pause(one, now)}: {_type(one)}")
+        note(f"{what}: still {pause_words(one, 'UTC', now)}: {_type(one)}")
     return 0
 
 
@@ -227,14 +233,6 @@ def _options(whom: str | dict[str, str]) -> list[str]:
 
 def _type(pause: Override) -> str:
     return " ".join(["reconciler resume", *_options(pause.selector or pause.name or "")])
-
-
-def _pause(pause: Override, now: datetime) -> str:
-    from reconciler.db.overview import Paused
-
-    return pause_words(
-        Paused(pause.reason, pause.actor, pause.created_at, pause.expires_at, pause.selector), "UTC", now
-    )
 
 
 def _listed(names: Sequence[str]) -> str:

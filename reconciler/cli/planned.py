@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.standing import pause_words
-from reconciler.db.overview import Paused
 
 if TYPE_CHECKING:
     from reconciler.db.overrides import Override
@@ -28,7 +27,7 @@ def paused(plan: Plan, specs: SpecSet, pauses: Sequence[Override]) -> dict[str, 
 
 def words(found: Mapping[str, Override], now: datetime) -> dict[str, str]:
     """`paused by ana@desk until …: the warehouse moves`, by name."""
-    return {name: pause_words(_held(one), "UTC", now) for name, one in found.items()}
+    return {name: pause_words(one, "UTC", now) for name, one in found.items()}
 
 
 def as_json(found: Mapping[str, Override]) -> list[dict[str, Any]]:
@@ -40,7 +39,3 @@ def as_json(found: Mapping[str, Override]) -> list[dict[str, Any]]:
 
 def _end(pause: Override) -> tuple[bool, float]:
     return pause.expires_at is None, pause.expires_at.timestamp() if pause.expires_at else 0.0
-
-
-def _held(one: Override) -> Paused:
-    return Paused(one.reason, one.actor, one.created_at, one.expires_at, one.selector)

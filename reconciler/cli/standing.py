@@ -10,14 +10,16 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from reconciler.cli.words import brief, exact, first_line, when
+from reconciler.cli.words import brief, exact, when
 from reconciler.durations import span
 from reconciler.errors import ReconcilerError
+from reconciler.lines import first_line
 from reconciler.schedule import Schedule
 from reconciler.schedule.describe import describe
 from reconciler.spec import TaskSpec
 
 if TYPE_CHECKING:
+    from reconciler.db.overrides import Override
     from reconciler.db.overview import Overview, Paused, Running
     from reconciler.db.pending import Pending
 
@@ -170,7 +172,7 @@ def progress_words(progress: Mapping[str, Any]) -> str:
     return " ".join(filter(None, (share, said))) or "-"
 
 
-def pause_words(pause: Paused, timezone: str, now: datetime) -> str:
+def pause_words(pause: Paused | Override, timezone: str, now: datetime) -> str:
     """`paused with team=data by ana@desk until …: the warehouse moves`."""
     end = f"until {exact(pause.until, timezone)} ({when(pause.until, now)})" if pause.until else "until resumed"
     group = f" with {labels_words(pause.selector)}" if pause.selector else ""

@@ -24,7 +24,8 @@ from reconciler.cli.standing import (
     standing,
 )
 from reconciler.cli.stores import redis_answers, with_stores
-from reconciler.cli.words import first_line, when
+from reconciler.cli.words import when
+from reconciler.lines import first_line
 
 if TYPE_CHECKING:
     from reconciler.db.link import Link
@@ -99,7 +100,7 @@ def _headlines(picture: Picture) -> list[str]:
     """The state of each source's last sync, and of the runners."""
     lines = [_sync_words(sync, picture.now, several=len(picture.syncs) > 1) for sync in picture.syncs]
     lines = lines or ["specs: nothing was applied yet"]
-    names = ", ".join(f"{runner.host}:{runner.pid}" for runner in picture.runners)
+    names = ", ".join(runner.place for runner in picture.runners)
     lines.append(f"runners: {names}" if names else "runners: none, so nothing fires: reconciler serve")
     lines += [_group_words(pause, picture) for pause in picture.pauses if pause.selector]
     return [*lines, *_redis_words(picture), ""]
@@ -107,12 +108,9 @@ def _headlines(picture: Picture) -> list[str]:
 
 def _group_words(pause: Override, picture: Picture) -> str:
     """`paused: team=data by ana@desk until …: the warehouse moves (3 tasks)`."""
-    from reconciler.db.overview import Paused
-
-    held = Paused(pause.reason, pause.actor, pause.created_at, pause.expires_at, pause.selector)
     labels = [(row.name, row.found.config.spec.get("labels", {})) for row in picture.rows]
     count = sum(pause.covers(*one) for one in labels)
-    said = pause_words(held, "UTC", picture.now).removeprefix("paused with ")
+    said = pause_words(pause, "UTC", picture.now).removeprefix("paused with ")
     return f"paused: {said} ({count} task{'' if count == 1 else 's'})"
 
 

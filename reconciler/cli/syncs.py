@@ -11,7 +11,8 @@ import click
 from reconciler.cli.command import command
 from reconciler.cli.output import Column, Format, output_option, show
 from reconciler.cli.stores import with_link
-from reconciler.cli.words import first_line, when
+from reconciler.cli.words import when
+from reconciler.lines import first_line
 
 if TYPE_CHECKING:
     from reconciler.db.link import Link

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli import asking
-from reconciler.cli.arguments import Instant, Length, actor, aware, complete_name, params_option
+from reconciler.cli.arguments import Instant, Length, actor, as_meant, complete_name, params_option
 from reconciler.cli.command import command
 from reconciler.cli.output import Format, document, note, output_option, utc
 from reconciler.cli.standing import pause_words
@@ -112,7 +112,7 @@ def rerun(
 
         _, spec = await asking.looked_up(link, name)
         now = await asking.clock(link)
-        nominal = await resolved(link, name, instant if isinstance(instant, str) else aware(instant), now)
+        nominal = await resolved(link, name, instant if isinstance(instant, str) else as_meant(instant), now)
         await asking.check_params(link, spec, dict(params), "rerun")
         others = await pending.claims_of(link, name, 1000)
         require_none_pending(name, nominal, others, now)

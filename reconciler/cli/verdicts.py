@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.output import Column
-from reconciler.cli.words import exact, first_line
+from reconciler.cli.words import exact
 from reconciler.durations import span
+from reconciler.lines import first_line
 
 if TYPE_CHECKING:
     from reconciler.ledger import Evidence, Verdict

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from reconciler.cli.arguments import Instant, aware, complete_name
+from reconciler.cli.arguments import Instant, as_meant, aware, complete_name
 from reconciler.cli.command import command, given, hint
 from reconciler.cli.output import Format, document, line, output_option, show
 from reconciler.cli.stores import with_link
@@ -53,7 +53,7 @@ def why(name: str, instant: datetime | time | str | None, output: Format) -> int
 
     async def read(link: Link) -> tuple[Evidence, list[Verdict]]:
         await _require_ever_known(link, name)
-        return await _explained(link, name, instant)
+        return await _explained(link, name, as_meant(instant) if isinstance(instant, datetime) else instant)
 
     evidence, verdicts = with_link(read)
     if output != "table":
@@ -72,13 +72,13 @@ async def _explained(link: Link, name: str, instant: datetime | time | str | Non
 
     keep = given().settings.history.keep
     if isinstance(instant, datetime):
-        evidence = _local(await around(link, name, aware(instant), keep=keep))
-        return evidence, [verdict(evidence, aware(instant))]
+        evidence = _local(await around(link, name, instant, keep=keep))
+        return evidence, [verdict(evidence, instant)]
     evidence = _local(await around(link, name, keep=keep))
     if isinstance(instant, time):
         return await _explained(link, name, _last_at(instant, evidence))
     book = Book(evidence)
-    last = book.before(evidence.now) if book.last_due is None else book.last_due
+    last = book.last_due or book.before(evidence.now)
     verdicts = []
     if last is not None:
         # Its own neighbourhood may be further back than that of now.
@@ -97,14 +97,15 @@ def _last_at(clock: time, evidence: Evidence) -> datetime:
 
 
 def list_ledger(name: str, since: datetime | None, until: datetime | None, limit: int, output: Format) -> int:
-    """`history NAME --ledger`: every verdict, newest first, at most `limit`."""
+    """`history NAME --ledger`: every verdict from `since` to `until`, newest first, at most `limit`."""
     from reconciler.cli.verdicts import as_json, columns, newest_first
 
     async def read(link: Link) -> Evidence:
         from reconciler.db.evidence import between
+        from reconciler.occurrences import TICK
 
         await _require_ever_known(link, name)
-        return await between(link, name, since, until, limit=limit, keep=given().settings.history.keep)
+        return await between(link, name, since and since - TICK, until, limit=limit, keep=given().settings.history.keep)
 
     evidence = with_link(read)
     from reconciler.ledger import ledger

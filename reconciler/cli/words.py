@@ -31,9 +31,3 @@ def brief(moment: datetime, now: datetime) -> str:
     text = exact(moment).removesuffix(" UTC")
     day = f"{now.astimezone(UTC):%Y-%m-%d} "
     return text.removeprefix(day)
-
-
-def first_line(text: str | None, longest: int = 80) -> str:
-    """The first line that says something, cut to `longest` characters."""
-    found = next((part.strip() for part in (text or "").splitlines() if part.strip()), "")
-    return found if len(found) <= longest else found[: longest - 1] + "…"

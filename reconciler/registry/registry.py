@@ -125,6 +125,8 @@ def _described(function: Callable[..., Any], name: str | None) -> Task:
     inner = inspect.unwrap(function)
     module = getattr(function, "__module__", None) or "__main__"
     qualname = getattr(inner, "__qualname__", type(function).__qualname__)
+    if _is_generator(function):
+        raise ReconcilerError(f"@task: {qualname} is a generator, and nothing would take what it yields: return a list")
     code = getattr(inner, "__code__", None)
     context = _context_parameter(function)
     return Task(
@@ -142,9 +144,16 @@ def _described(function: Callable[..., Any], name: str | None) -> Task:
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - an instance with an async __call__
-    )
+    return any(map(inspect.iscoroutinefunction, _called(function)))
+
+
+def _is_generator(function: Callable[..., Any]) -> bool:
+    return any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in _called(function))
+
+
+def _called(function: Callable[..., Any]) -> tuple[Any, Any]:
+    """What runs when it is called: itself, or its `__call__` where it is an instance."""
+    return function, getattr(function, "__call__", None)  # noqa: B004
 
 
 def _default_name(module: str, function: str) -> str:

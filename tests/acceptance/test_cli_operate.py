@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -144,6 +145,9 @@ def test_a_pause_shows_who_why_and_until_when_and_ends_with_resume(applied: Path
     assert rows["greet"]["state"] == "paused"
     assert rows["greet"]["paused"]["reason"] == "the warehouse moves"
     assert "paused by " in run_cli("status").stdout
+    assert "instead of" not in done.stderr
+    second = run_cli("pause", "greet", "--for", "1h")
+    assert re.fullmatch(r"instead of: paused by \S+ until .*: the warehouse moves\n", second.stderr)
     assert run_cli("resume", "greet").stdout == "resumed greet\n"
     again = run_cli("resume", "greet")
     assert (again.returncode, again.stdout) == (0, "greet is not paused: nothing to resume\n")

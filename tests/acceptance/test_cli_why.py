@@ -148,10 +148,23 @@ def test_the_ledger_lists_what_ran_and_what_did_not(lived: datetime, run_cli: Cl
 
 
 def test_the_ledger_of_a_range_has_that_range(lived: datetime, run_cli: Cli) -> None:
-    since, until = (text(lived - hours * HOUR) for hours in (6, 2))
-    done = run_cli("history", "hourly", "--ledger", "--since", since, "--until", until, "-o", "json")
-    found = [(one["verdict"], one["count"]) for one in json.loads(done.stdout)["verdicts"]]
-    assert found == [("paused", 1), ("ran", 1), ("missed", 2)]
+    for since, until, listed in (
+        (6, 2, [("paused", 1), ("ran", 1), ("missed", 3)]),
+        (3, 3, [("ran", 1)]),
+    ):
+        ends = ("--since", text(lived - since * HOUR), "--until", text(lived - until * HOUR))
+        done = run_cli("history", "hourly", "--ledger", *ends, "-o", "json")
+        assert [(one["verdict"], one["count"]) for one in json.loads(done.stdout)["verdicts"]] == listed
+
+
+def test_of_a_time_without_an_offset_it_is_said_how_it_was_read(lived: datetime, run_cli: Cli) -> None:
+    naive = f"{lived:%Y-%m-%dT%H:%M}"
+    told = f"{lived:%Y-%m-%d %H:%M:%S} has no offset: read as {lived:%Y-%m-%d %H:%M:%S} UTC\n"
+    for words in (("why", "hourly", naive), ("logs", "hourly", naive), ("history", "--since", naive)):
+        done = run_cli(*words)
+        assert done.returncode == 0
+        assert done.stderr.startswith(told)
+        assert done.stderr.count(told) == 1
 
 
 def test_the_past_of_a_name_that_is_gone_is_explained(lived: datetime, stocked: Path, run_cli: Cli) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import pytest
 
-from reconciler.cli.arguments import Instant, Length, Parameter, aware, told_to_quote
+from reconciler.cli.arguments import Instant, Length, Parameter, as_meant, aware, told_to_quote
 from reconciler.cli.group import COMMANDS
 from reconciler.nearest import nearest
 from reconciler.registry.params import ParamFault
@@ -59,6 +59,31 @@ def test_an_instant_that_nothing_can_be_counted_from_is_a_usage_error(text: str)
 
 def test_a_naive_instant_is_read_on_the_clocks_of_the_zone() -> None:
     assert aware(datetime(2026, 1, 2, 3), "Europe/Berlin") == datetime(2026, 1, 2, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "told"),
+    [
+        ("2026-01-02T03:00:00+01:00", "Europe/Berlin", ""),
+        ("2026-01-02T03:00", "UTC", "2026-01-02 03:00:00 has no offset: read as 2026-01-02 03:00:00 UTC\n"),
+        (
+            "2026-01-02",
+            "Europe/Berlin",
+            "2026-01-02 00:00:00 has no offset: read as 2026-01-02 00:00:00 Europe/Berlin (2026-01-01T23:00:00Z)\n",
+        ),
+        (  # a time that the clock skips
+            "2026-03-29T02:30",
+            "Europe/Berlin",
+            "2026-03-29 02:30:00 has no offset: read as 2026-03-29 03:30:00 Europe/Berlin (2026-03-29T01:30:00Z)\n",
+        ),
+    ],
+)
+def test_of_a_naive_instant_a_note_says_how_it_was_read(
+    text: str, zone: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moment = datetime.fromisoformat(text)
+    assert as_meant(moment, zone) == aware(moment, zone)
+    assert capsys.readouterr() == ("", told)
 
 
 def test_a_length_without_a_unit_says_how_to_write_it() -> None:

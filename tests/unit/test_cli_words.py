@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.cli.words import exact, first_line, when
+from reconciler.cli.words import exact, when
 from reconciler.durations import span
 
 NOW = datetime(2026, 1, 2, 3, 0, tzinfo=UTC)
@@ -61,11 +61,3 @@ def test_an_exact_time_names_its_zone_and_its_offset_where_the_time_comes_twice(
     moment: datetime, zone: str, text: str
 ) -> None:
     assert exact(moment, zone) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [(None, ""), ("", ""), ("\n\n  boom \nmore", "boom"), ("x" * 90, "x" * 79 + "…")],
-)
-def test_of_an_error_the_first_line_that_says_something_is_shown(text: str | None, line: str) -> None:
-    assert first_line(text) == line

@@ -50,6 +50,20 @@ def test_the_decorator_works_with_and_without_arguments_and_returns_the_function
     assert get_task_function("reports.build") is build
 
 
+def test_a_generator_is_no_task(tmp_path: Path) -> None:
+    text = "@task\n{}def rows():\n    yield 1\n"
+    write(tmp_path, {"jobs/a.py": text.format(""), "jobs/b.py": text.format("async ")})
+    write(tmp_path, {"jobs/c.py": "class Rows:\n    def __call__(self):\n        yield 1\ntask(Rows(), name='c')\n"})
+    tasks, faults = found(tmp_path, "jobs")
+    assert tasks == []
+    why = "is a generator, and nothing would take what it yields: return a list; the tasks of module"
+    assert [fault.split(" until")[0] for fault in faults] == [
+        f"jobs/a.py:2: @task: rows {why} jobs.a are absent",
+        f"jobs/b.py:2: @task: rows {why} jobs.b are absent",
+        f"jobs/c.py:5: @task: Rows {why} jobs.c are absent",
+    ]
+
+
 @pytest.mark.parametrize(
     ("module", "name"),
     [
