@@ -1,6 +1,6 @@
 """What becomes of an instant that comes due while its name is busy: the `overlap` rule as one pure function.
 
-PostgreSQL applies the same rule, in the statement that decides (`reconciler.db.claims`), so that it holds for any
+PostgreSQL applies the same rule, in the statement that decides (`reconciler.db.decision`), so that it holds for any
 number of runners; a simulation asks here. Which runs there are is told, never looked up.
 """
 
@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Literal
 
 Policy = Literal["skip", "allow", "queue", "replace"]
+# The start of what a run that is replaced is told, and its final row says: by that it is told from one that failed.
+REPLACED_BY = "replaced by the run of "
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def overlap_verdict(
     if policy == "allow" or not held:
         return Overlap("wait" if is_backlog else "start")
     if policy == "replace":
-        return Overlap("replace", f"replaced by the run of {_written(scheduled_for)}")
+        return Overlap("replace", f"{REPLACED_BY}{_written(scheduled_for)}")
     waiting = min((one.scheduled_for for one in held if one.state == "waiting"), default=None)
     if waiting is not None:
         return Overlap("skip", f"the run of {_written(waiting)} was still waiting")

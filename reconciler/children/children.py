@@ -264,6 +264,9 @@ class Children:
             child.check(elapsed)
             if child.is_blocked and child is self._current:
                 self._replace_blocked(child)
+            elif child is self._current and self._coming is None and (name := child.stubborn):
+                log.warning("%s was told to stop and goes on; new runs go to a new process", name)
+                self._launch()
 
     def _replace_blocked(self, child: AsyncChild) -> None:
         """Others must not wait for a loop that stands still: what it has not begun goes to a new process."""

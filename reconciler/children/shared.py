@@ -19,6 +19,7 @@ from reconciler.execute import Call, Outcome, failed, timed_out
 from reconciler.execute.calling import LATE
 
 BLOCKED = 1.0
+STUBBORN = 1.0  # seconds after it was told to stop
 START_WITHIN = 60.0
 BATCH = 500
 SLACK = 0.2
@@ -57,7 +58,7 @@ class _Running:
 
 class AsyncChild:
     def __init__(self, setting: Setting, warden: Warden, listener: Listener) -> None:
-        self.is_ready = self.is_retired = self.is_stopped = False
+        self.is_ready = self.is_retired = False
         self.importing: str | None = None
         self._setting, self._listener = setting, listener
         self._running: dict[int, _Running] = {}
@@ -93,6 +94,19 @@ class AsyncChild:
     @property
     def is_blocked(self) -> bool:
         return self._stalled >= BLOCKED
+
+    @property
+    def stubborn(self) -> str | None:
+        """The name of a call that was told to stop and goes on; all that runs here will be lost if it does not end."""
+        started, late = self._board[STARTED], time.monotonic() + self._setting.cancel_grace - STUBBORN
+        return next(
+            (
+                running.call.name
+                for number, running in self._running.items()
+                if running.deadline is not None and running.deadline < late and number <= started
+            ),
+            None,
+        )
 
     @property
     def blocker(self) -> str | None:
@@ -141,7 +155,6 @@ class AsyncChild:
 
     def stop(self, why: str) -> None:
         """Kill it; all that runs in it has failed with `why`."""
-        self.is_stopped = True
         self._kill({number: Verdict(why, why) for number in self._running})
 
     def reclaim(self) -> list[Call]:

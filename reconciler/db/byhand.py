@@ -65,6 +65,8 @@ with meant as materialized (
 select scheduled_for, is_fresh from meant order by scheduled_for
 """
 
+# The start of every `why` of a person: by that their cancelled runs are told from those that failed.
+CANCELLED_BY = "cancelled by "
 # So many milliseconds in a row are hardly ever all taken.
 TRIES = 5
 
@@ -104,6 +106,7 @@ async def trigger(
 async def cancel(link: Link, name: str, at: datetime | None, why: str) -> dict[datetime, bool]:
     """End what runs or waits under a name, or only `at`; of each instant whether it had not begun, and is gone at once.
 
-    The others are ended by their runner, which writes the final row with `why` in it.
+    The others are ended by their runner, which writes the final row with `why` in it, which begins with
+    `CANCELLED_BY` where a person asked.
     """
     return dict(await link.run(CANCEL, {"name": name, "at": at, "why": why}))

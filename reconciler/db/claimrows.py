@@ -10,11 +10,6 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-# The columns of a `Claim`, in its order, of `task_claims c`.
-COLUMNS = """c.name, c.scheduled_for, c.task, c.token, c.queue, c.priority, c.attempts, c.params, c.trigger, c.replays,
-          c.digest, c.exclusive, c.started_at,
-          (select g.revision from task_configs g where g.name = c.name) as revision, c.cancel_requested, c.follow"""
-
 
 @dataclass(frozen=True, slots=True)
 class Move:
@@ -79,6 +74,11 @@ class Returned:
     token: UUID
     not_before: datetime
     attempts: list[dict[str, Any]]
+
+
+# The fields of a `Claim`, in their order, of `task_claims c`; the revision is that of what is in force now.
+_REVISION = "(select g.revision from task_configs g where g.name = c.name) as revision"
+COLUMNS = ", ".join(_REVISION if field.name == "revision" else f"c.{field.name}" for field in fields(Claim))
 
 
 def as_rows(values: Sequence[Any]) -> Jsonb:

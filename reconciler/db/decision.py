@@ -7,6 +7,8 @@ Both apply the rule of `reconciler.overlap`.
 
 from __future__ import annotations
 
+from reconciler.overlap import REPLACED_BY
+
 
 def _written(instant: str) -> str:
     return f"""to_char({instant} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
@@ -124,7 +126,7 @@ FULL = f"""{_MOVED}, replaced as materialized (
     _written("min(f.scheduled_for)")
 } as instant from fires f where f.overlap = 'replace' group by f.name
 ), asked as (
-    update task_claims c set cancel_requested = 'replaced by the run of ' || n.instant
+    update task_claims c set cancel_requested = '{REPLACED_BY}' || n.instant
     from replaced r
     join replacing n on n.name = r.name
     where c.name = r.name and c.scheduled_for = r.scheduled_for and not r.is_waiting and c.cancel_requested is null
@@ -175,7 +177,7 @@ FULL = f"""{_MOVED}, replaced as materialized (
 ), skipped as (
     insert into task_skips (name, first, last, count, reason, detail){_GIVEN}
     union all
-    select d.name, d.scheduled_for, d.scheduled_for, 1, 'overlap', 'replaced by the run of ' || d.instant from dropped d
+    select d.name, d.scheduled_for, d.scheduled_for, 1, 'overlap', '{REPLACED_BY}' || d.instant from dropped d
     union all{_OVERLAPPED}
     order by 1, 2
     on conflict do nothing

@@ -15,8 +15,9 @@ from reconciler.db import traces
 from reconciler.db.link import Link, Row, Statements
 from reconciler.errors import ReconcilerError
 from reconciler.ledger import Claimed, Evidence, Outage, Override, Presence, Revision, Run, Skipped
-from reconciler.ledger.evidence import KEEP, TICK, Removal
+from reconciler.ledger.evidence import KEEP, Removal
 from reconciler.ledger.skipping import named_run
+from reconciler.occurrences import TICK
 from reconciler.spec import TaskSpec
 from reconciler.spec.by_digest import spec_of
 
@@ -101,8 +102,12 @@ async def _read(tx: Statements, window: Window, seen: Row) -> Evidence:
     runs = {row[0]: _run(row) for row in rows}
     for row in await _named(tx, window, runs, claims, skips):
         runs.setdefault(row[0], _run(row))
-    ends = [row[1] for row in skips if row[0] <= window.until <= row[1]]
-    reach = window.params(since=floor or window.since, until=min(now, max([window.until, *ends]) + REACH))
+    end = max([window.until, *(row[1] for row in skips if row[0] <= window.until <= row[1])])
+    if not window.is_one:
+        # What ran next says by when the last of the range was decided.
+        for row in await tx.run(traces.RUNS_AFTER, {**params, "until": end, "limit": AROUND}):
+            runs.setdefault(row[0], _run(row))
+    reach = window.params(since=floor or window.since, until=min(now, end + REACH))
     return Evidence(
         name=window.name,
         now=now,

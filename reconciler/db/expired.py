@@ -76,6 +76,9 @@ cross join lateral (
 where w.before is not null
 """
 
+# To count: of the logs those whose rows do not go as well.
+LOGS_OF_WHAT_STAYS: Final = f"select l.place, l.name from ({LOGS}) as l except ({EXECUTIONS})"
+
 SKIPS: Final = """
 select x.ctid as place, x.name
 from unnest(%(names)s::text[], %(befores)s::timestamptz[]) as w(name, before)

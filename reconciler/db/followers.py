@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from reconciler.db.byhand import CANCELLED_BY
 from reconciler.db.link import Link, Statements, Transaction
 from reconciler.db.overrides import IS_ACTIVE, TURN
+from reconciler.lines import first_line
+from reconciler.overlap import REPLACED_BY
 
 # From when an upstream's success counts, where nobody has said so yet: an earlier version did not.
 BEGIN = """
@@ -44,7 +47,7 @@ where c.name = %(name)s
 order by u.place
 """
 
-# The next time that all upstreams of a name had succeeded since `after_through`: `until` is the instant at which the
+# The rule of `reconciler.after`, of all names at once. `until` is the instant at which the
 # last of them did, and each counts with its newest success up to there. So what came after `until` is not used up, and
 # names with the same schedule meet at each instant, however seldom anybody looks. The smallest of these successes is
 # the occurrence's instant, a millisecond later where that one is taken. The cursor moves only with what it was moved
@@ -139,8 +142,8 @@ select j.name, j.at, j.detail is null from judged j where j.name in (select name
 FOLLOW_ALL = FOLLOW.replace(_OF_THESE, "true")
 
 # Somebody wanted these to end, or something newer took their place: they have neither failed nor succeeded.
-_IS_MEANT = """(not r.is_success and (
-            starts_with(r.error, 'replaced by the run of ') or starts_with(r.error, 'cancelled by ')))"""
+_IS_MEANT = f"""(not r.is_success and (
+            starts_with(r.error, '{REPLACED_BY}') or starts_with(r.error, '{CANCELLED_BY}')))"""
 
 # Names whose newest runs all failed, since the last pause ended and since they came to be. Most never failed so often,
 # which an index of failures alone tells. The newest runs by instant are read by the primary key, a few more than
@@ -213,7 +216,7 @@ class Failing:
     @property
     def reason(self) -> str:
         """One line, for the pause and whoever asks why."""
-        last = next(iter((self.error or "").splitlines()), "").strip()[:200]
+        last = first_line(self.error, 200)
         runs = "1 failure" if self.failures == 1 else f"{self.failures} failures in a row, the last"
         return f"{runs}: {last}" if last else runs.removesuffix(", the last")
 

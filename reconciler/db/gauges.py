@@ -10,8 +10,7 @@ BACKLOG = """
 select queue,
        count(*) filter (where runner_id is null and not_before <= clock_timestamp()),
        count(*) filter (where runner_id is null and not_before > clock_timestamp()),
-       count(*) filter (where runner_id is not null),
-       extract(epoch from clock_timestamp() - min(not_before) filter (where runner_id is null))::float8
+       count(*) filter (where runner_id is not null)
 from task_claims group by queue order by queue
 """
 
@@ -45,13 +44,12 @@ order by c.name
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """One queue: claims that wait for a runner, that are in back-off, that run; and how long the oldest waits."""
+    """One queue: claims that wait for a runner, that are in back-off, that run."""
 
     queue: str
     waiting: int
     backing_off: int
     running: int
-    oldest: float | None
 
 
 @dataclass(frozen=True, slots=True)

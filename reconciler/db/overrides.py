@@ -89,6 +89,11 @@ class Override:
     ended_at: datetime | None
     selector: dict[str, str] | None = None
 
+    @property
+    def until(self) -> datetime | None:
+        """When it ends by itself."""
+        return self.expires_at
+
     def covers(self, name: str, labels: Mapping[str, str]) -> bool:
         """Whether it is about a task so named and labelled: `labels` holds all of the selector."""
         if self.selector is None:

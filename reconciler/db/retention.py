@@ -166,6 +166,7 @@ class _Step:
 
     def _statement(self, change: str, victims: str, name: str) -> str:
         if self.is_trial:
+            victims = expired.LOGS_OF_WHAT_STAYS if victims == expired.LOGS else victims
             return expired.COUNT.format(victims=victims.format(lock=""))
         return expired.REMOVE.format(
             change=change, name=name, victims=victims.format(lock="for update of x skip locked")

@@ -72,7 +72,7 @@ update runners set seen_at = greatest(seen_at, clock_timestamp()), ended_at = cl
 where id = %(id)s and ended_at is null
 """
 
-REMOVE = """
+DIED = """
 update runners set ended_at = clock_timestamp(), ending = 'died'
 where id = %(id)s and ended_at is null and not exists (select from task_claims where runner_id = %(id)s)
 """
@@ -116,6 +116,11 @@ class RunnerRow:
     lease: int
     seen_at: datetime
 
+    @property
+    def place(self) -> str:
+        """Where it runs, as executions name it."""
+        return f"{self.host}:{self.pid}"
+
 
 async def register(
     link: Link,
@@ -153,9 +158,9 @@ async def leave(link: Link, runner_id: UUID) -> None:
     await link.run(LEAVE, {"id": runner_id})
 
 
-async def remove(link: Link, runner_id: UUID) -> None:
+async def note_death(link: Link, runner_id: UUID) -> None:
     """Note the death of a runner that owns nothing any more."""
-    await link.run(REMOVE, {"id": runner_id})
+    await link.run(DIED, {"id": runner_id})
 
 
 async def place(link: Link, runner_id: UUID) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from uuid import UUID
 
 from reconciler.db.claimrows import COLUMNS, Claim
 from reconciler.db.link import Link
 
-# The length is in the spec that the instant was decided by, which history keeps.
-EXPIRE = """
+# How long an instant had is in the spec that it was decided by, which history keeps. A pause is for what the schedule
+# made due and what follows others: what somebody asked for by hand runs through it, and a retry belongs to a run that
+# goes on. `lateral` makes the pauses lead, and then the names that they cover: without any there is nothing to read,
+# and a few cost nothing however much waits of others.
+SKIP = """
 with late as (
     select c.name, c.scheduled_for, c.digest
     from task_claims c
@@ -18,26 +22,7 @@ with late as (
     order by c.name, c.scheduled_for
     limit %(limit)s
     for update of c skip locked
-), gone as (
-    delete from task_claims c using late l
-    where c.name = l.name and c.scheduled_for = l.scheduled_for
-    returning c.name, c.scheduled_for, c.digest
-)
-insert into task_skips (name, first, last, count, reason, detail)
-select g.name, g.scheduled_for, g.scheduled_for, 1, 'deadline',
-       coalesce('not started within ' || (
-           select r.spec #>> '{deadline,start}' from task_revisions r
-           where r.name = g.name and r.digest = g.digest limit 1), 'not started in time')
-from gone g
-order by 1, 2
-on conflict do nothing
-returning name
-"""
-
-# What the schedule made due and what follows others; what somebody asked for by hand runs through a pause, and a retry
-# belongs to a run that goes on. `lateral` makes the pauses lead: without any there is nothing to read.
-PAUSED = """
-with pauses as materialized (
+), pauses as materialized (
     select o.name, o.selector, concat('paused by ', o.actor, ': ' || o.reason, ', while it waited') as detail
     from task_overrides o
     where o.kind = 'pause' and o.ended_at is null and (o.expires_at is null or o.expires_at > statement_timestamp())
@@ -49,25 +34,39 @@ with pauses as materialized (
     cross join lateral (select c.name from task_configs c where c.spec -> 'labels' @> p.selector offset 0) g
     where p.name is null
 ), held as (
-    select c.name, c.scheduled_for, v.detail
+    select w.name, w.scheduled_for, v.detail
     from covered v
-    join task_claims c on c.name = v.name
-    where c.runner_id is null and c.trigger in ('schedule', 'catch_up', 'after')
-      and c.attempts = '[]'::jsonb and c.cancel_requested is null
-    order by c.name, c.scheduled_for
+    cross join lateral (
+        select c.name, c.scheduled_for
+        from task_claims c
+        where c.name = v.name and c.runner_id is null and c.trigger in ('schedule', 'catch_up', 'after')
+          and c.attempts = '[]'::jsonb and c.cancel_requested is null
+        limit %(limit)s
+        for update of c skip locked
+    ) as w
     limit %(limit)s
-    for update of c skip locked
+), ended as (
+    select distinct on (e.name, e.scheduled_for) e.*
+    from (
+        select 1 as place, l.name, l.scheduled_for, 'deadline' as reason,
+               coalesce('not started within ' || (
+                   select r.spec #>> '{deadline,start}' from task_revisions r
+                   where r.name = l.name and r.digest = l.digest limit 1), 'not started in time') as detail
+        from late l
+        union all
+        select 2, h.name, h.scheduled_for, 'paused', h.detail from held h) as e
+    order by e.name, e.scheduled_for, e.place
 ), gone as (
-    delete from task_claims c using held h
-    where c.name = h.name and c.scheduled_for = h.scheduled_for
-    returning c.name, c.scheduled_for, h.detail
+    delete from task_claims c using ended e
+    where c.name = e.name and c.scheduled_for = e.scheduled_for
+    returning c.name, c.scheduled_for, e.reason, e.detail
 )
 insert into task_skips (name, first, last, count, reason, detail)
-select g.name, g.scheduled_for, g.scheduled_for, 1, 'paused', g.detail
+select g.name, g.scheduled_for, g.scheduled_for, 1, g.reason, g.detail
 from gone g
 order by 1, 2
 on conflict do nothing
-returning name
+returning reason
 """
 
 # Of any queue and any task, since nothing is called, and whatever else its name is doing: so it is out of the way
@@ -121,14 +120,12 @@ BATCH = 1000
 PATIENCE = timedelta(minutes=10)
 
 
-async def expire(link: Link) -> int:
-    """Turn waiting work that can no longer start in time into skips; how many, of which there may be more."""
-    return len(await link.run(EXPIRE, {"limit": BATCH}))
+async def skip(link: Link) -> Counter[str]:
+    """Turn waiting work that is too late to start, or paused now, into skips: how many by reason; there may be more.
 
-
-async def skip_paused(link: Link) -> int:
-    """Turn waiting work of names that are paused now into skips: a resume finds nothing of the past. How many."""
-    return len(await link.run(PAUSED, {"limit": BATCH}))
+    So a resume finds nothing of the past.
+    """
+    return Counter(reason for (reason,) in await link.run(SKIP, {"limit": BATCH}))
 
 
 async def give_up(link: Link, patience: timedelta = PATIENCE) -> list[tuple[str, str]]:

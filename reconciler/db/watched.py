@@ -10,6 +10,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from reconciler.db.link import Link, Row
+from reconciler.occurrences import Skip
 
 # One row a config that asks to be told. A runner counts as there until it was silent for two leases. Claims and late
 # skips are few beside the configs, so each is read once, and not once for each name.
@@ -69,22 +70,12 @@ left join lateral (
 
 
 @dataclass(frozen=True, slots=True)
-class SkipSeen:
-    """The newest instants that were decided against because they came too late."""
-
-    first: datetime
-    last: datetime
-    count: int | None
-    reason: str
-    detail: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Watched:
     """One config of whose runs somebody wants to hear.
 
     `waiting`, `since`: its oldest occurrence that has not begun, and since when it might have. `lost`: its oldest
-    whose runner is gone, last seen at `lost_seen`. `is_served`: some runner takes its queue and has its task.
+    whose runner is gone, last seen at `lost_seen`. `is_served`: some runner takes its queue and has its task. `skip`:
+    the newest instants that came too late.
     """
 
     config_id: int
@@ -96,7 +87,7 @@ class Watched:
     lost: datetime | None
     lost_seen: datetime | None
     is_served: bool
-    skip: SkipSeen | None
+    skip: Skip | None
     open: frozenset[str]
 
 
@@ -123,5 +114,5 @@ async def successes(link: Link, since: Mapping[str, datetime | None]) -> dict[st
 
 
 def _watched(row: Row) -> Watched:
-    parts: Sequence[Any] = (*row[:9], SkipSeen(*row[9:14]) if row[9] else None, frozenset(row[14]))
+    parts: Sequence[Any] = (*row[:9], Skip(row[1], *row[9:14]) if row[9] else None, frozenset(row[14]))
     return Watched(*parts)

@@ -54,15 +54,15 @@ class Picker:
         self._figures = figures
         self._limits = {queue: limits[queue] for queue in queues if queue in limits}
         self._unlimited = [queue for queue in queues if queue not in limits]
-        self._heavy: set[str] = set()  # async tasks that were seen to need a process, while none is free
+        # Tasks whose last claim needed a process: of an async one only its spec tells, once the claim is owned.
+        self._heavy: set[str] = set()
         self.is_picking_up = False  # meanwhile PostgreSQL gives out tokens that nobody here knows yet
 
     async def pick_up(self) -> bool:
         """Own and start waiting work that is due; True if there may be more than there were slots for."""
-        expired = await waiting.expire(self._link)
-        paused = await waiting.skip_paused(self._link)
-        if self._figures and (expired or paused):
-            self._figures.looked(0, {"deadline": expired, "paused": paused})
+        skipped = await waiting.skip(self._link)
+        if self._figures:
+            self._figures.looked(0, skipped)
         self.is_picking_up = True
         try:
             await self._refuse()
@@ -79,24 +79,28 @@ class Picker:
                 self._running.refuse(Run(claim, spec, is_async=True), claim.cancel_requested or "")
 
     async def _take(self) -> bool:
-        free = {is_async: self._running.free(is_async) for is_async in (True, False)}
-        if free[False] > 0:
-            self._heavy.clear()
-        known = self._children.catalogue.items()
-        tasks = [name for name, info in known if free[info.is_async] > 0 and name not in self._heavy]
-        if not tasks:
-            return False
-        # The kind of a claim is known only once it is owned, so no kind may be given more than its own slots.
-        limit = min(BATCH, *(slots for slots in free.values() if slots > 0))
+        """What runs beside others and what needs a process, each as far as there are slots for it."""
+        has_more = False
+        for is_async in (True, False):
+            free = {kind: self._running.free(kind) for kind in (True, False)}
+            known = self._children.catalogue.items()
+            tasks = [name for name, info in known if is_async == (info.is_async and name not in self._heavy)]
+            limit = min(BATCH, free[is_async])
+            if tasks and limit > 0:
+                picked = await self._own(tasks, limit)
+                has_more = has_more or len(picked) == limit
+                if picked:
+                    await self._begin(picked, free)
+        return has_more
+
+    async def _own(self, tasks: Sequence[str], limit: int) -> list[Claim]:
         picked: list[Claim] = []
         if self._unlimited:
             picked += await claims.pick_up(self._link, self._runner_id, self._unlimited, tasks, limit)
         if self._limits and len(picked) < limit:
             rest = limit - len(picked)
             picked += await claims.pick_up_limited(self._link, self._runner_id, self._limits, tasks, rest)
-        if picked:
-            await self._begin(picked, free)
-        return len(picked) == limit
+        return picked
 
     async def _begin(self, picked: Sequence[Claim], free: dict[bool, int]) -> None:
         specs = await load_specs(self._link, [(claim.name, claim.digest) for claim in picked])
@@ -107,12 +111,13 @@ class Picker:
             run = self._run(claim, specs.get((claim.name, claim.digest)))
             if run is None:
                 unfit.append(claim)
-            elif free[run.is_async] <= 0:
-                crowded.append(claim)
-                self._heavy.add(claim.task)
-            else:
+                continue
+            (self._heavy.discard if run.is_async else self._heavy.add)(claim.task)
+            if free[run.is_async] > 0:
                 free[run.is_async] -= 1
                 runs.append(run)
+            else:
+                crowded.append(claim)
         if calls := self._running.begin(runs):
             self._children.submit(calls)
         await self._hand_back(unfit, UNFIT)

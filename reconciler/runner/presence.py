@@ -124,7 +124,7 @@ class Presence:
         held = self._running.held()
         left = await finishing.of_runner(self._link, dead)
         if not left:
-            await runners.remove(self._link, dead)
+            await runners.note_death(self._link, dead)
             return
         specs = await load_specs(self._link, [(claim.name, claim.digest) for claim in left])
         place = await runners.place(self._link, dead)

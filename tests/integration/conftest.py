@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,7 +39,7 @@ from reconciler.registry import TaskContext, task
 class Family:
     """Children that run the tasks of a `tasks/` folder, and what became of each call."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, cancel_grace: float = 0.5) -> None:
         self.directory = directory
         self.outcomes: dict[str, list[Outcome]] = {}
         self.progress: list[tuple[str, float, str]] = []
@@ -50,7 +52,7 @@ class Family:
             worker_processes=2,
             environ={**os.environ, "TOKEN": "hunter22", "RECONCILER_DATABASE_URL": STORE},
             on_done=self._take,
-            cancel_grace=0.5,
+            cancel_grace=cancel_grace,
             on_progress=lambda *progress: self.progress.append(progress),
             on_output=lambda call_id, *piece: self.pieces.setdefault(call_id, []).append(piece),
         )
@@ -88,6 +90,9 @@ class Family:
             while not condition():
                 await asyncio.sleep(0.01)
 
+    async def until_gone(self, pids: Iterable[int]) -> None:
+        await self.until(lambda: not _living(pids))
+
     async def until_said(self, path: Path) -> str:
         """The text that a task writes to a file, once it has."""
         await self.until(lambda: path.exists() and path.read_text())
@@ -112,12 +117,12 @@ async def scheduler(redis: RedisServiceManager) -> SchedulerService:
 
 
 @pytest.fixture
-async def family(tmp_path: Path) -> AsyncIterator[Callable[[str], Awaitable[Family]]]:
+async def family(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Family]]]:
     """`await family(source)`: children running the tasks in that source text, as `own.NAME`."""
     started: list[Family] = []
 
-    async def start(source: str) -> Family:
-        one = Family(tmp_path)
+    async def start(source: str, cancel_grace: float = 0.5) -> Family:
+        one = Family(tmp_path, cancel_grace)
         one.write(source)
         started.append(one)
         await one.children.start()
@@ -127,6 +132,58 @@ async def family(tmp_path: Path) -> AsyncIterator[Callable[[str], Awaitable[Fami
     for one in started:
         await one.children.stop(0, "the test is over")
         assert one.children.running == 0
+
+
+PARENT = """
+import asyncio, os, sys
+from datetime import datetime, UTC
+from pathlib import Path
+from reconciler.children.children import Children
+from reconciler.execute import Call
+
+async def main():
+    children = Children(directory=Path(sys.argv[1]), modules=["tasks"], worker_processes=2, environ=os.environ,
+                        on_done=lambda outcomes: print(outcomes, flush=True), cancel_grace=5)
+    await children.start()
+    calls = [Call(name, name, name, {"path": sys.argv[1] + "/" + name}, datetime.now(UTC), 1, "manual", "", None, None)
+             for name in sys.argv[2:]]
+    children.submit(calls)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def parent(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """`parent("own.a")`: a process with children that run these tasks of `tasks/`, each with a `path` named like it."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*tasks: str) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path), *tasks]))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def living() -> Callable[[Iterable[int]], list[int]]:
+    """Which of these processes run; one that waits to be reaped does not."""
+    return _living
+
+
+def _living(pids: Iterable[int]) -> list[int]:
+    return [pid for pid in pids if _is_alive(pid)]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 RUNNER_TASKS = """

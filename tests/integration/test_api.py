@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import time
 import urllib.error
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -229,6 +231,18 @@ async def test_the_figures_of_the_database_are_by_name_and_by_queue(vitals: Vita
     assert found['reconciler_backing_off_runs{queue="etl"}'] == 1
     assert found['reconciler_open_incidents{kind="failure"}'] == 1
     assert text.endswith("# EOF\n")
+
+
+async def test_every_figure_and_every_check_is_in_the_docs_and_the_other_way_round(vitals: Vitals) -> None:
+    vitals.runner = a_runner(running=Running())
+    async with answering(vitals) as url:
+        _, text = await get(f"{url}/metrics")
+        _, checks = await get(f"{url}/readyz")
+    document = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    names = re.findall(r"^\|([^|]+)\|", document, re.MULTILINE)
+    figures = set(re.findall(r"^# TYPE (reconciler_\w+)", text, re.MULTILINE))
+    assert {name for row in names for name in re.findall(r"`(reconciler_\w+)`", row)} == figures
+    assert set(re.findall(r"^\| `(\w+)` \| [^|]+ \|$", document, re.MULTILINE)) == json.loads(checks)["checks"].keys()
 
 
 async def test_too_many_tasks_have_figures_together_only(

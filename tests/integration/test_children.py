@@ -45,14 +45,6 @@ def sync_nap(seconds: float = 60, path: str = ""):
 """
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that waits to be reaped does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 async def test_the_catalogue_tells_of_every_task_without_importing_it(family: Start) -> None:
     one = await family(PLAIN)
     greet, count = one.children.catalogue["own.greet"], one.children.catalogue["own.count"]
@@ -155,7 +147,7 @@ async def test_a_call_cancelled_before_it_began_never_starts(family: Start, tmp_
     one.children.cancel(queued, "not any more")
     outcome = await one.outcome(queued)
     assert (outcome.error, outcome.is_started) == ("not any more", False)
-    at_once = one.submit("own.nap", path=str(tmp_path / "began"))
+    at_once = one.submit("own.nap")
     one.children.cancel(at_once, "nor this")
     assert (await one.outcome(at_once)).error == "nor this"
     assert not (tmp_path / "began").exists()
@@ -217,7 +209,9 @@ async def test_a_module_that_ends_its_process_costs_only_itself(family: Start, s
     assert (await one.run("own.greet")).is_success
 
 
-async def test_a_stop_lets_finish_what_can_and_fails_the_rest(family: Start, tmp_path: Path) -> None:
+async def test_a_stop_lets_finish_what_can_and_fails_the_rest(
+    family: Start, tmp_path: Path, living: Callable[[list[int]], list[int]]
+) -> None:
     one = await family(PLAIN)
     short = [one.submit(task, seconds=0.1, path=str(tmp_path / task)) for task in ("own.nap", "own.sync_nap")]
     for task in ("own.nap", "own.sync_nap"):
@@ -231,7 +225,7 @@ async def test_a_stop_lets_finish_what_can_and_fails_the_rest(family: Start, tmp
     assert [one.outcomes[call][0].is_success for call in short] == [True, True]
     assert [one.outcomes[call][0].error for call in long] == ["the runner was stopped"] * 2
     assert not one.outcomes[queued][0].is_started
-    assert not any(is_alive(pid) for pid in pids)
+    assert living(pids) == []
     late = one.submit("own.nap")
     assert (await one.outcome(late)).error == "the runner is stopping"
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import signal
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-Start = Callable[[str], Awaitable[Any]]
+Start = Callable[..., Awaitable[Any]]
+Parent = Callable[..., subprocess.Popen[bytes]]
 
 NEIGHBOURS = """
 def garble():
@@ -87,6 +87,33 @@ async def stubborn():
     assert lost.error == "its process was lost through own.stubborn, which timed out and did not stop"
     assert lost.log == "napping\n"
     assert await goes_on(one)
+
+
+async def test_nothing_new_begins_beside_what_was_told_to_stop_and_goes_on(family: Start, tmp_path: Path) -> None:
+    one = await family(
+        f"""{NEIGHBOURS}
+@task
+async def stubborn():
+    while True:
+        try: await asyncio.sleep(60)
+        except asyncio.CancelledError: open({str(tmp_path / "told")!r}, "w").write("x")
+@task
+async def where(): return os.getpid()
+@task
+async def until(path):
+    while not os.path.exists(path): await asyncio.sleep(0.05)
+    return os.getpid()
+""",
+        cancel_grace=30,
+    )
+    before = (await one.run("own.where")).result
+    one.submit("own.stubborn", timeout=0.2)
+    beside = one.submit("own.until", path=str(tmp_path / "go"))
+    await one.until_said(tmp_path / "told")
+    while (await one.run("own.where")).result == before:
+        await asyncio.sleep(0.05)
+    (tmp_path / "go").write_text("x")
+    assert (await one.outcome(beside)).result == before  # what runs there has the time to end
 
 
 BLOCKS = {
@@ -201,7 +228,7 @@ def shell(path):
 """)
     outcome = await one.run("own.shell", timeout=1, path=str(tmp_path / "pid"))
     assert (outcome.error, outcome.log) == ("timed out after 1s", "before\nfrom the shell\n")
-    await one.until(lambda: not is_alive(int((tmp_path / "pid").read_text())))
+    await one.until_gone([int((tmp_path / "pid").read_text())])
     assert await goes_on(one)
 
 
@@ -227,27 +254,9 @@ async def async_flood():
     assert memory(os.getpid()) - before < 32 * 1024
 
 
-PARENT = """
-import asyncio, os, sys
-from datetime import datetime, UTC
-from pathlib import Path
-from reconciler.children.children import Children
-from reconciler.execute import Call
-
-async def main():
-    children = Children(directory=Path(sys.argv[1]), modules=["tasks"], worker_processes=2, environ=os.environ,
-                        on_done=lambda outcomes: print(outcomes, flush=True), cancel_grace=5)
-    await children.start()
-    calls = [Call(name, name, name, {"path": sys.argv[1] + "/" + name}, datetime.now(UTC), 1, "manual", "", None, None)
-             for name in ("own.shell", "own.nap", "own.blocks")]
-    children.submit(calls)
-    await asyncio.sleep(600)
-
-asyncio.run(main())
-"""
-
-
-async def test_after_a_kill_of_the_runner_nothing_that_it_started_goes_on(family: Start, tmp_path: Path) -> None:
+async def test_after_a_kill_of_the_runner_nothing_that_it_started_goes_on(
+    family: Start, tmp_path: Path, parent: Parent
+) -> None:
     one = await family("""
 @task
 def shell(path):
@@ -262,23 +271,15 @@ def blocks(path):
     open(path, "w").write(str(os.getpid()))
     import re; re.match(r'(a+)+$', 'a' * 60 + 'b')
 """)
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)])
+    runner = parent("own.shell", "own.nap", "own.blocks")
     pids = []
     for name in ("own.shell", "own.nap", "own.blocks"):
         pids += [int(pid) for pid in (await one.until_said(tmp_path / name)).split()]
-    group = descendants(parent.pid)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    group = descendants(runner.pid)
+    runner.kill()
+    runner.wait()
     assert len(pids) == 6
-    await one.until(lambda: not any(is_alive(pid) for pid in {*pids, *group}))
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that waits to be reaped does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    await one.until_gone({*pids, *group})
 
 
 def descendants(pid: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -45,33 +44,6 @@ async def blocks(path):
 def fine(): return "fine"
 """
 
-PARENT = """
-import asyncio, os, sys
-from datetime import datetime, UTC
-from pathlib import Path
-from reconciler.children.children import Children
-from reconciler.execute import Call
-
-async def main():
-    children = Children(directory=Path(sys.argv[1]), modules=["tasks"], worker_processes=2, environ=os.environ,
-                        on_done=lambda outcomes: print(outcomes, flush=True), cancel_grace=5)
-    await children.start()
-    calls = [Call(name, name, name, {"path": sys.argv[1] + "/" + name}, datetime.now(UTC), 1, "manual", "", None, None)
-             for name in ("own.starts", "own.asynchronous")]
-    children.submit(calls)
-    await asyncio.sleep(600)
-
-asyncio.run(main())
-"""
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that waits to be reaped does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
 
 async def strays(one: Any, path: Path) -> list[int]:
     return [int(pid) for pid in (await one.until_said(path)).split()]
@@ -83,7 +55,7 @@ async def test_a_timeout_ends_them(family: Start, tmp_path: Path, task: str) -> 
     outcome = await one.run(task, timeout=1, path=str(tmp_path / "pids"))
     assert outcome.error.startswith("timed out after 1s")
     pids = await strays(one, tmp_path / "pids")
-    await one.until(lambda: not any(is_alive(pid) for pid in pids))
+    await one.until_gone(pids)
     assert (await one.run("own.fine")).result == "fine"
 
 
@@ -94,7 +66,7 @@ async def test_a_cancelled_shell_command_is_ended_though_it_left_its_session(fam
     pids = await strays(one, tmp_path / "pids")
     one.children.cancel(call, "cancelled by anna")
     assert (await one.outcome(call)).error == "cancelled by anna"
-    await one.until(lambda: not any(is_alive(pid) for pid in pids))
+    await one.until_gone(pids)
 
 
 @pytest.mark.parametrize("task", ["own.leaves", "own.leaves_the_loop"])
@@ -103,17 +75,19 @@ async def test_a_task_that_ends_its_process_leaves_none(family: Start, tmp_path:
     outcome = await one.run(task, path=str(tmp_path / "pids"))
     assert outcome.error == "its process ended with exit code 3"
     pids = await strays(one, tmp_path / "pids")
-    await one.until(lambda: not any(is_alive(pid) for pid in pids))
+    await one.until_gone(pids)
 
 
-async def test_those_of_one_task_end_and_those_of_another_go_on(family: Start, tmp_path: Path) -> None:
+async def test_those_of_one_task_end_and_those_of_another_go_on(
+    family: Start, tmp_path: Path, living: Callable[[list[int]], list[int]]
+) -> None:
     one = await family(STRAYS)
     first, second = (one.submit("own.starts", path=str(tmp_path / name)) for name in "ab")
     ended, others = [await strays(one, tmp_path / name) for name in "ab"]
     one.children.cancel(first, "cancelled by anna")
     await one.outcome(first)
-    await one.until(lambda: not any(is_alive(pid) for pid in ended))
-    assert all(is_alive(pid) for pid in others)
+    await one.until_gone(ended)
+    assert living(others) == others
     assert second not in one.outcomes
 
 
@@ -123,14 +97,16 @@ async def test_a_stop_leaves_none(family: Start, tmp_path: Path) -> None:
         one.submit(task, path=str(tmp_path / task))
     pids = [pid for task in ("own.starts", "own.asynchronous") for pid in await strays(one, tmp_path / task)]
     await one.children.stop(0, "the runner was stopped")
-    await one.until(lambda: not any(is_alive(pid) for pid in pids))
+    await one.until_gone(pids)
 
 
-async def test_after_a_kill_of_the_runner_none_goes_on(family: Start, tmp_path: Path) -> None:
+async def test_after_a_kill_of_the_runner_none_goes_on(
+    family: Start, tmp_path: Path, parent: Callable[..., subprocess.Popen[bytes]]
+) -> None:
     one = await family(STRAYS)
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)])
+    runner = parent("own.starts", "own.asynchronous")
     pids = [pid for task in ("own.starts", "own.asynchronous") for pid in await strays(one, tmp_path / task)]
     assert len(pids) == 4
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    await one.until(lambda: not any(is_alive(pid) for pid in pids))
+    runner.kill()
+    runner.wait()
+    await one.until_gone(pids)

@@ -259,7 +259,7 @@ async def test_a_beat_counts_and_shows_the_others(link: Link) -> None:
     assert (first.mine, second.mine) == (1, 2)
     assert first.others == {OTHER: (0, 2.0)}
     assert abs(second.server_now - datetime.now(UTC)) < timedelta(minutes=1)
-    await runners.remove(link, ME)
+    await runners.note_death(link, ME)
     assert (await runners.beat(link, ME, [])).mine is None
 
 
@@ -282,10 +282,10 @@ async def test_a_dead_runner_is_forgotten_only_when_it_owns_nothing(link: Link) 
     fire = wanted("a", hour(1))
     await decide(link, fire, START)
     assert [claim.name for claim in await finishing.of_runner(link, ME)] == ["a"]
-    await runners.remove(link, ME)
+    await runners.note_death(link, ME)
     assert [row.id for row in await runners.listing(link)] == [ME]
     await finishing.finish(link, [record(fire)])
-    await runners.remove(link, ME)
+    await runners.note_death(link, ME)
     assert await runners.listing(link) == []
 
 

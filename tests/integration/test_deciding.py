@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from reconciler.db import byhand, runners, waiting
 from reconciler.db.link import Link
 from reconciler.execute import Call, Outcome, failed
+from reconciler.occurrences import wake_at
 from reconciler.runner import deciding
 from reconciler.runner.clock import Clock
 from reconciler.runner.deciding import Decider
@@ -291,6 +292,32 @@ async def test_a_run_with_a_memory_limit_takes_the_slot_of_a_process(place: Plac
     assert await one.rows("select distinct attempts from task_claims") == [([],)], "handed back, and nothing counted"
 
 
+async def test_each_kind_of_waiting_work_fills_its_slots_in_one_turn(place: Place) -> None:
+    one = place.station(slots=(10, 2))
+    for n in range(8):
+        for task in ("t.a", "t.s"):
+            await place.add(f"{task}{n}", task=task)
+            await byhand.trigger(one.link, f"{task}{n}")
+    await one.decider.pick_up()
+    assert (one.running.free(True), one.running.free(False)) == (2, 0)
+    assert await one.rows("select count(*) from task_claims where runner_id is not null") == [(10,)]
+
+
+async def test_a_task_whose_runs_have_no_memory_limit_any_more_fills_its_slots_again(place: Place) -> None:
+    one = place.station(slots=(10, 1))
+    await place.add("big", memory_limit="64M")
+    await byhand.trigger(one.link, "big")
+    await one.decider.pick_up()
+    assert one.running.free(False) == 0
+    await one.end()
+    for n in range(5):
+        await place.add(f"small{n}")
+        await byhand.trigger(one.link, f"small{n}")
+    for _ in range(2):
+        await one.decider.pick_up()
+    assert len(one.under_way) == 5, "the first of them told, and the others followed"
+
+
 async def test_while_no_process_is_free_what_needs_one_is_not_given_out_and_back_again(place: Place) -> None:
     one = place.station(slots=(10, 1))
     for n in range(4):
@@ -324,6 +351,38 @@ async def test_a_pause_by_label_that_has_ended_leaves_its_instants_paused(place:
         ("a", "paused", "paused by ada: db"),
         ("b", "missed", "only the latest is made up for"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("day", "fields", "instants"),
+    [
+        ("2025-03-30", {"schedule": "30 2 * * *"}, ["01:00"]),
+        ("2025-03-30", {"schedule": "30 2 * * *", "dst": {"gap": "skip"}}, []),
+        ("2025-03-30", {"schedule": "*/30 2-3 * * *", "jitter": "25m"}, ["01:00", "01:30"]),
+        ("2025-10-26", {"schedule": "30 2 * * *"}, ["00:30"]),
+        ("2025-10-26", {"schedule": "30 2 * * *", "dst": {"fold": "both"}}, ["00:30", "01:30"]),
+        ("2025-10-26", {"schedule": "0 2 * * *", "dst": {"fold": "second"}, "jitter": "50m"}, ["01:00"]),
+    ],
+)
+async def test_in_the_nights_when_clocks_change_each_instant_starts_once_and_by_its_jitter(
+    place: Place, day: str, fields: dict[str, Any], instants: list[str]
+) -> None:
+    one, midnight, step = place.station(), datetime.fromisoformat(f"{day}T00:00:00+00:00"), timedelta(minutes=5)
+    spec = TaskSpec(name="a", task="t.a", timezone="Europe/Berlin", **fields)
+    await place.add("a", timezone="Europe/Berlin", **fields)
+    await one.link.run("update task_cursors set through = %s", [midnight])
+    for number in range(1, 37):
+        now, reading = midnight + number * step, time.monotonic()
+        one.clock.set(now, reading, reading)
+        if number == 1:
+            await one.decider.align()
+        await one.turn()
+        assert all(now - step < wake_at(spec, call.scheduled_for) <= now + step / 10 for call in one.calls)
+        await one.end()
+        one.calls.clear()
+    rows = await one.rows("select to_char(scheduled_for at time zone 'UTC', 'HH24:MI') from task_executions order by 1")
+    assert [instant for (instant,) in rows] == instants
+    assert await one.rows("select name from task_skips") == []
 
 
 async def test_work_that_another_queue_waits_for_is_left_alone(place: Place) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from psycopg.types.json import Jsonb
 
+from reconciler.after import meeting
 from reconciler.db import followers, overrides
 from reconciler.db.followers import Failing, Followed
 from reconciler.db.link import Link
@@ -93,6 +95,26 @@ async def test_a_task_follows_when_all_that_it_waits_for_have_succeeded(
         for minute in minutes:
             await ran(link, name, minute)
     assert await fired(link) == [("c", minute) for minute in instants]
+
+
+async def test_postgresql_says_what_the_pure_rule_says(link: Link) -> None:
+    chance = random.Random(7)
+    expected: list[tuple[str, float]] = []
+    for number in range(30):
+        names = [f"u{number}-{place}" for place in range(chance.randint(1, 4))]
+        await config(link, f"c{number}", after=tuple(names))
+        successes = []
+        for name in names:
+            minutes = sorted(chance.sample(range(-3, 12), chance.randint(2, 8)))
+            for minute in minutes:
+                await ran(link, name, minute)
+            successes.append([at(minute) for minute in minutes])
+        seen = START
+        while met := meeting(successes, seen):
+            expected.append((f"c{number}", (met.instant - START) / timedelta(minutes=1)))
+            seen = met.until
+    assert len(expected) > 30
+    assert sorted(await fired(link)) == sorted(expected)
 
 
 async def test_a_success_that_comes_late_is_followed_when_it_comes(link: Link) -> None:

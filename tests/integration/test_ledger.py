@@ -85,7 +85,7 @@ class Life:
         if self.runner is None:
             await self.start()
         assert self.runner is not None
-        await waiting.expire(self.link)
+        await waiting.skip(self.link)
         for config in await configs.load(self.link, [self.name]):
             [row] = await cursors.sight(self.link, [config.id])
             [(now,)] = await self.link.run("select clock_timestamp()")
@@ -308,6 +308,25 @@ async def test_of_a_long_history_only_as_much_is_read_as_is_asked_for(link: Link
     assert known.floor == last - timedelta(minutes=21)
     found = [one for one in ledger(known, known.floor, last) if one.kind == "ran"]
     assert [one.first for one in found] == [last - timedelta(minutes=minute) for minute in range(20, 0, -1)]
+
+
+async def test_why_it_was_missed_does_not_depend_on_where_the_ledger_ends(
+    link: Link, scheduler: SchedulerService
+) -> None:
+    life = await lived(link, scheduler)
+    last = await last_hour(link)
+    await life.start()
+    await life.stop()
+    await link.run(
+        "update runners set started_at = %(since)s, ended_at = %(until)s where host = %(name)s",
+        {"since": last - 9 * HOUR, "until": last - 4 * HOUR, "name": life.name},
+    )
+    await skipped(life, last - 8 * HOUR, last - 6 * HOUR, "missed")
+    await executed(life, last - 5 * HOUR)
+    for until in (last - 6 * HOUR, last - 5 * HOUR, last):
+        known = await evidence.between(link, life.name, last - 9 * HOUR, until)
+        [missed] = [one for one in ledger(known, last - 9 * HOUR, until) if one.first == last - 8 * HOUR]
+        assert missed.sentence == "did not run: missed: runners were there, so most likely none had a free slot"
 
 
 async def test_nothing_about_a_name_is_looked_for_row_by_row(link: Link, scheduler: SchedulerService) -> None:

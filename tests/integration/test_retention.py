@@ -214,6 +214,16 @@ async def test_a_trial_says_what_would_go_and_removes_nothing(link: Link) -> Non
     assert await prune(link, START + 40 * DAY, batch=3) == would
 
 
+async def test_a_trial_counts_of_the_logs_those_whose_rows_stay(link: Link) -> None:
+    await ran(link, [("a", START + day * DAY, MINUTE, True) for day in range(20)])
+    await link.run("update task_executions set log = 'said'")
+    await config(link, "a", keep="30d", keep_last=None, keep_logs="25d")
+    now = START + 40 * DAY
+    would = await prune(link, now, batch=3, is_trial=True)
+    assert would == Pruned(executions=10, logs=5)
+    assert await prune(link, now, batch=3) == would
+
+
 async def test_whoever_meets_another_prune_leaves_the_rest_to_it(link: Link, database_url: str) -> None:
     await ran(link, [("a", START + day * DAY, MINUTE, True) for day in range(9)])
     other = Link(database_url)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,24 +24,10 @@ async def version(wait: float = 0) -> str:
 """
 
 
-async def until(
-    condition: Callable[[], Awaitable[Any]], task: asyncio.Task[None] | None = None, seconds: float = 30
-) -> Any:
-    """Wait for a condition to hold; its value. Fails with the task that it depends on."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if task is not None and task.done():
-            task.result()
-        if value := await condition():
-            return value
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not come to pass")
-
-
 async def test_what_is_due_runs_once_an_instant_and_leaves_one_row(house: House) -> None:
     await house.config("a", "t.quick", schedule=["@every 1s"])
     async with house.running():
-        rows = await until(lambda: _at_least(house, "a", 3))
+        rows = await house.at_least("a", 3)
     assert all(row[1] for row in rows)
     instants = [row[0] for row in rows]
     assert instants == [instants[0] + timedelta(seconds=n) for n in range(len(rows))]
@@ -52,17 +36,12 @@ async def test_what_is_due_runs_once_an_instant_and_leaves_one_row(house: House)
     assert rows[0][5] == "schedule"
 
 
-async def _at_least(house: House, name: str, count: int) -> list[tuple[Any, ...]]:
-    rows = await house.rows(name)
-    return rows if len(rows) >= count else []
-
-
 async def test_sync_and_async_tasks_and_their_parameters(house: House) -> None:
     await house.config("a", "t.sync", params={"x": 41})
     await byhand.trigger(house.link, "a")
     await byhand.trigger(house.link, "a", {"x": 1})
     async with house.running():
-        rows = await until(lambda: _at_least(house, "a", 2))
+        rows = await house.at_least("a", 2)
     assert [row[3] for row in rows] == [42, 2]
     assert [row[4] for row in rows] == ["sync here\n"] * 2
     assert {row[5] for row in rows} == {"manual"}
@@ -72,7 +51,7 @@ async def test_three_runners_share_the_work_and_double_nothing(house: House) -> 
     for n in range(20):
         await house.config(f"n{n}", "t.quick", schedule=["@every 1s"])
     async with house.running(), house.running(), house.running():
-        await until(lambda: _at_least(house, "n0", 4))
+        await house.at_least("n0", 4)
     doubled = await house.link.run("select name, scheduled_for from task_executions group by 1, 2 having count(*) > 1")
     assert doubled == []
     gaps = await house.link.run(
@@ -90,8 +69,8 @@ async def test_a_failure_is_tried_again_and_every_attempt_is_kept(house: House) 
     await byhand.trigger(house.link, "good")
     await byhand.trigger(house.link, "bad")
     async with house.running():
-        [good] = await until(lambda: _at_least(house, "good", 1))
-        [bad] = await until(lambda: _at_least(house, "bad", 1))
+        [good] = await house.at_least("good", 1)
+        [bad] = await house.at_least("bad", 1)
     assert good[1] is True
     assert good[3] == 3
     assert [attempt["error"] for attempt in good[6]] == ["ValueError: attempt 1", "ValueError: attempt 2"]
@@ -105,7 +84,7 @@ async def test_timeouts_kill_async_and_sync_alike_with_the_log_so_far(house: Hou
     await byhand.trigger(house.link, "b")
     async with house.running():
         for name in ("a", "b"):
-            [row] = await until(lambda name=name: _at_least(house, name, 1))
+            [row] = await house.at_least(name, 1)
             assert row[1] is False
             assert row[2].startswith("timed out after 200ms")
             assert row[4] == "begun\n"
@@ -116,8 +95,8 @@ async def test_a_function_that_ends_its_process_costs_only_its_own_row(house: Ho
     await house.config("b", "t.quick", schedule=["@every 1s"])
     await byhand.trigger(house.link, "a")
     async with house.running():
-        [row] = await until(lambda: _at_least(house, "a", 1))
-        await until(lambda: _at_least(house, "b", 2))
+        [row] = await house.at_least("a", 1)
+        await house.at_least("b", 2)
     assert row[1] is False
     assert "exit code 3" in row[2]
 
@@ -128,14 +107,14 @@ async def test_a_nul_in_a_result_costs_no_batch(house: House) -> None:
     await byhand.trigger(house.link, "a")
     await byhand.trigger(house.link, "b")
     async with house.running():
-        await until(lambda: _at_least(house, "a", 1))
-        await until(lambda: _at_least(house, "b", 1))
+        await house.at_least("a", 1)
+        await house.at_least("b", 1)
 
 
 async def test_overlap_skip_records_the_run_that_it_collided_with(house: House) -> None:
     await house.config("a", "t.sleep", params={"seconds": 2.5}, schedule=["@every 1s"])
     async with house.running():
-        await until(lambda: _at_least(house, "a", 1))
+        await house.at_least("a", 1)
     skips = await house.link.run("select reason, detail from task_skips where name = 'a'")
     assert skips
     assert {reason for reason, _ in skips} == {"overlap"}
@@ -146,7 +125,7 @@ async def test_after_downtime_the_latest_is_made_up_for_and_the_rest_is_one_skip
     now = datetime.now(UTC)
     await house.config("a", "t.quick", schedule=["@every 1h"], through=now - timedelta(hours=10))
     async with house.running():
-        await until(lambda: _at_least(house, "a", 1))
+        await house.at_least("a", 1)
     rows = await house.rows("a")
     assert len(rows) == 1
     assert rows[0][5] in {"catch_up", "schedule"}
@@ -159,12 +138,12 @@ async def test_after_downtime_the_latest_is_made_up_for_and_the_rest_is_one_skip
 async def test_redis_emptied_while_running_is_rebuilt_and_nothing_fires_twice(house: House, redis_prefix: str) -> None:
     await house.config("a", "t.quick", schedule=["@every 1s"])
     async with house.running():
-        await until(lambda: _at_least(house, "a", 2))
+        await house.at_least("a", 2)
         for _ in range(3):
             keys = [key async for key in house.redis.client.scan_iter(f"{redis_prefix}*")]
             await house.redis.client.delete(*keys)
             seen = len(await house.rows("a"))
-            await until(lambda seen=seen: _at_least(house, "a", seen + 2))
+            await house.at_least("a", seen + 2)
     instants = [row[0] for row in await house.rows("a")]
     assert len(set(instants)) == len(instants)
     skipped = await house.link.run("select coalesce(sum(count), 0) from task_skips where reason <> 'missed'")
@@ -174,7 +153,7 @@ async def test_redis_emptied_while_running_is_rebuilt_and_nothing_fires_twice(ho
 async def test_a_pause_holds_and_its_instants_are_skips(house: House) -> None:
     await house.config("a", "t.quick", schedule=["@every 1s"])
     async with house.running():
-        await until(lambda: _at_least(house, "a", 1))
+        await house.at_least("a", 1)
         await overrides.pause(house.link, "a", "maintenance", "ops", None)
         await house.align()
         await asyncio.sleep(1.2)
@@ -182,10 +161,10 @@ async def test_a_pause_holds_and_its_instants_are_skips(house: House) -> None:
         await asyncio.sleep(2.2)
         assert len(await house.rows("a")) == held
         await byhand.trigger(house.link, "a")
-        await until(lambda: _at_least(house, "a", held + 1))
+        await house.at_least("a", held + 1)
         await overrides.resume(house.link, "a")
         await house.align()
-        await until(lambda: _at_least(house, "a", held + 3))
+        await house.at_least("a", held + 3)
     reasons = await house.link.run("select distinct reason, detail from task_skips where name = 'a'")
     assert reasons == [("paused", "paused by ops: maintenance")]
 
@@ -196,7 +175,7 @@ async def test_a_stop_gives_what_runs_its_grace_and_records_what_it_cut_short(ho
     await byhand.trigger(house.link, "short")
     await byhand.trigger(house.link, "long")
     async with house.running(shutdown_grace="1500ms") as runner:
-        await until(lambda: _begun(runner, 2))
+        await house.until(lambda: _begun(runner, 2))
     [short] = await house.rows("short")
     [long] = await house.rows("long")
     assert short[1] is True
@@ -217,9 +196,9 @@ async def test_a_dead_runners_work_is_taken_over_as_failed_attempts(house: House
         await byhand.trigger(house.link, name)
     assert len(await claims.pick_up(house.link, dead, ["default"], ["t.fail"], 9)) == 2
     async with house.running():
-        [again] = await until(lambda: _at_least(house, "again", 1))
-        [never] = await until(lambda: _at_least(house, "never", 1))
-        await until(lambda: _only(house, dead))
+        [again] = await house.at_least("again", 1)
+        [never] = await house.at_least("never", 1)
+        await house.until(lambda: _only(house, dead))
     assert again[1] is True
     assert [attempt["error"] for attempt in again[6]] == ["the runner died"]
     assert (never[1], never[2]) == (False, "the runner died")
@@ -239,13 +218,13 @@ async def test_new_task_code_is_used_by_the_next_run_and_what_runs_finishes_with
     await house.config("fast", "t.version")
     await byhand.trigger(house.link, "slow")
     async with house.running() as runner:
-        await until(lambda: _begun(runner, 1))
+        await house.until(lambda: _begun(runner, 1))
         code.write_text(others + VERSIONED.replace("VERSION", "new"))
         await runner.reload()
         await byhand.trigger(house.link, "fast")
         await SchedulerService(house.redis).wake()
-        [fast] = await until(lambda: _at_least(house, "fast", 1))
-        [slow] = await until(lambda: _at_least(house, "slow", 1))
+        [fast] = await house.at_least("fast", 1)
+        [slow] = await house.at_least("slow", 1)
     assert (fast[3], slow[3]) == ("new", "old")
 
 
@@ -253,7 +232,7 @@ async def test_work_for_a_task_that_is_not_here_waits(house: House) -> None:
     await house.config("a", "elsewhere.only", schedule=["@every 1s"])
     await house.config("b", "t.quick", schedule=["@every 1s"])
     async with house.running():
-        await until(lambda: _at_least(house, "b", 2))
+        await house.at_least("b", 2)
     assert await house.rows("a") == []
     assert await house.link.run("select 1 from task_claims") == []
 
@@ -264,7 +243,7 @@ async def test_more_due_than_slots_is_worked_off(house: House) -> None:
     await house.link.run("update task_cursors set through = through - interval '1 hour'")
     async with house.running(worker_processes=2):
         for n in range(12):
-            await until(lambda n=n: _at_least(house, f"n{n}", 1))
+            await house.at_least(f"n{n}", 1)
     assert await house.link.run("select count(*) from task_executions") == [(12,)]
 
 

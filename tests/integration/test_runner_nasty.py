@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def nasty_house(house: House) -> House:
 
 @pytest.mark.parametrize(("name", "error"), NASTY, ids=[name for name, _ in NASTY])
 async def test_each_is_one_failed_row_and_the_others_run_as_they_are_due(
-    nasty_house: House, tmp_path: Path, name: str, error: str
+    nasty_house: House, tmp_path: Path, name: str, error: str, living: Callable[[list[int]], list[int]]
 ) -> None:
     house, task, fields = nasty_house, name.rpartition(".")[2], {}
     if task == "fills":
@@ -76,7 +77,7 @@ async def test_each_is_one_failed_row_and_the_others_run_as_they_are_due(
         rows = await house.rows(beside)
         assert [one[2] for one in rows if not one[1]] == []
     if task == "starts_others":
-        assert not any(is_alive(int(pid)) for pid in (tmp_path / "pids").read_text().split())
+        assert living([int(pid) for pid in (tmp_path / "pids").read_text().split()]) == []
 
 
 def assert_log(task: str, log: str) -> None:
@@ -124,11 +125,3 @@ def memory() -> int:
     """KiB that this process, and so the runner in it, has in use."""
     text = Path(f"/proc/{os.getpid()}/status").read_text()
     return int(text.partition("VmRSS:")[2].split()[0])
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that waits to be reaped does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

@@ -310,7 +310,7 @@ async def test_a_runner_that_leaves_stays_in_the_table_with_its_end(link: Link) 
 
 async def test_a_runner_that_died_is_noted_so_and_can_come_back(link: Link) -> None:
     await _register(link, ME)
-    await runners.remove(link, ME)
+    await runners.note_death(link, ME)
     assert await link.run("select ending from runners") == [("died",)]
     assert (await runners.beat(link, ME, [])).mine is None
     await _register(link, ME)
@@ -321,7 +321,7 @@ async def test_a_runner_that_died_is_noted_so_and_can_come_back(link: Link) -> N
 async def test_whoever_still_owns_work_is_not_noted_as_dead(desk: Desk) -> None:
     await _register(desk.link, ME)
     await desk.run(await desk.config("a"))
-    await runners.remove(desk.link, ME)
+    await runners.note_death(desk.link, ME)
     assert [row.id for row in await runners.listing(desk.link)] == [ME]
 
 

@@ -143,8 +143,8 @@ async def test_what_is_too_late_to_start_is_never_had_and_becomes_a_skip(work: W
     await work.add("a", minute(2), start_by=minute(10), attempts=Jsonb([{"error": "it began in time"}]))
     await work.add("of no known spec", minute(3), start_by=minute(10))
     assert await work.pick_up() == [("a", minute(2))]
-    assert await waiting.expire(work.link) == 2
-    assert await waiting.expire(work.link) == 0
+    assert await waiting.skip(work.link) == {"deadline": 2}
+    assert await waiting.skip(work.link) == {}
     rows = await work.link.run("select name, first, last, count, reason, detail from task_skips order by name")
     assert rows == [
         ("a", minute(0), minute(0), 1, "deadline", "not started within 10m"),
@@ -163,12 +163,12 @@ async def test_what_waits_when_a_pause_begins_is_skipped_and_what_was_asked_for_
         await work.add(name, minute(2), trigger="manual")
         await work.add(name, minute(3), attempts=Jsonb([{"error": "no"}]))
         await work.add(name, minute(4), trigger="after", exclusive=False)
-    assert await waiting.skip_paused(work.link) == 0
+    assert await waiting.skip(work.link) == {}
     await overrides.pause(work.link, "a", "the warehouse moves", "ada", None)
     await overrides.pause(work.link, {"team": "data"}, None, "bob", datetime.now(UTC) + timedelta(hours=1))
     await overrides.pause(work.link, "b", "over", "bob", datetime.now(UTC) - timedelta(hours=1))
-    assert await waiting.skip_paused(work.link) == 6
-    assert await waiting.skip_paused(work.link) == 0
+    assert await waiting.skip(work.link) == {"paused": 6}
+    assert await waiting.skip(work.link) == {}
     rows = await work.link.run("select distinct name, reason, detail from task_skips order by name")
     assert rows == [
         ("a", "paused", "paused by ada: the warehouse moves, while it waited"),
@@ -179,6 +179,21 @@ async def test_what_waits_when_a_pause_begins_is_skipped_and_what_was_asked_for_
     )
     asked = [minute(2), minute(3)]
     assert dict(left) == {"a": asked, "b": [minute(0), minute(1), *asked, minute(4)], "labelled": asked}
+
+
+async def test_what_is_too_late_and_paused_twice_over_is_one_skip_that_says_it_was_too_late(work: Work) -> None:
+    await overrides.pause(work.link, "a", "the warehouse moves", "ada", None)
+    await work.link.run(
+        "insert into task_configs (name, source, spec, digest, path) values ('a', 's', %s, 'd', 'p')",
+        [Jsonb({"labels": {"team": "data"}})],
+    )
+    await overrides.pause(work.link, {"team": "data"}, None, "bob", None)
+    await work.add("a", minute(0), start_by=minute(10))
+    await work.add("a", minute(1))
+    assert await waiting.skip(work.link) == {"deadline": 1, "paused": 1}
+    rows = await work.link.run("select first, reason from task_skips order by first")
+    assert rows == [(minute(0), "deadline"), (minute(1), "paused")]
+    assert await work.link.run("select * from task_claims") == []
 
 
 async def test_what_was_asked_to_end_is_given_out_to_be_ended_and_to_nothing_else(work: Work) -> None:
