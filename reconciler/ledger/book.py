@@ -6,10 +6,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
-from itertools import islice
+from itertools import accumulate, islice
 
-from reconciler.ledger.evidence import TICK, Claimed, Evidence, Override, Revision, Run, Skipped
+from reconciler.ledger.evidence import Claimed, Evidence, Override, Revision, Run, Skipped
 from reconciler.ledger.gaps import Gap, gaps
+from reconciler.occurrences import TICK
 from reconciler.schedule import Schedule
 
 Point = Run | Claimed | Skipped
@@ -31,10 +32,14 @@ class Book:
     @cached_property
     def points(self) -> dict[datetime, Point]:
         """The one row of each instant that has a row of its own: a run before a claim before a skip."""
-        found: dict[datetime, Point] = {skip.first: skip for skip in self.evidence.skips if skip.first == skip.last}
+        found: dict[datetime, Point] = dict(self._single_skips)
         found.update((claim.scheduled_for, claim) for claim in self.evidence.claims)
         found.update((run.scheduled_for, run) for run in self.evidence.runs)
         return found
+
+    @cached_property
+    def _single_skips(self) -> dict[datetime, Skipped]:
+        return {skip.first: skip for skip in self.evidence.skips if skip.first == skip.last}
 
     @cached_property
     def moments(self) -> list[datetime]:
@@ -83,8 +88,7 @@ class Book:
 
     def passed_over(self, instant: datetime) -> Skipped | None:
         """The skip of an instant, also where it has run after all."""
-        own = (skip for skip in self.evidence.skips if skip.first == skip.last == instant)
-        return next(own, None) or self.covering(instant)
+        return self._single_skips.get(instant) or self.covering(instant)
 
     def pause_at(self, instant: datetime) -> Override | None:
         """The pause that covers an instant; of several the one that ends last."""
@@ -99,6 +103,25 @@ class Book:
     @cached_property
     def _finished(self) -> list[Run]:
         return sorted(self.evidence.runs, key=_finished_at)
+
+    def decided_by(self, instant: datetime) -> datetime:
+        """When something later of the name started, and so this instant was decided; now where nothing has."""
+        instants, starts = self._starts
+        at = bisect_right(instants, instant)
+        claims = self._claim_starts[bisect_right(self._claim_starts, instant) :]
+        return min([*starts[at : at + 1], *claims[:1]], default=self.now)
+
+    @cached_property
+    def _starts(self) -> tuple[list[datetime], list[datetime]]:
+        """The instants of the runs, in order, and when the first of those from each on started."""
+        runs = sorted(self.evidence.runs, key=_scheduled_for, reverse=True)
+        # A clock that is behind may say that it started before it was due.
+        starts = accumulate((max(run.started_at, run.scheduled_for) for run in runs), min)
+        return [run.scheduled_for for run in reversed(runs)], list(starts)[::-1]
+
+    @cached_property
+    def _claim_starts(self) -> list[datetime]:
+        return sorted(claim.started_at for claim in self.evidence.claims if claim.started_at)
 
     @cached_property
     def replays(self) -> dict[datetime, list[Run | Claimed]]:
@@ -126,12 +149,20 @@ class Book:
         """The latest instant up to then of which a row is left."""
         at = bisect_right(self.moments, moment)
         found = [self.moments[at - 1]] if at else []
-        found += [min(skip.last, moment) for skip in self._ranges[: bisect_right(self._firsts, moment)][-MOST_BEHIND:]]
+        end = bisect_right(self._firsts, moment)
+        found += [min(skip.last, moment) for skip in self._ranges[max(0, end - MOST_BEHIND) : end]]
         return max(found, default=None)
 
     @cached_property
     def expired_before(self) -> datetime:
-        """Rows of instants before this may have gone: no longer kept by a spec that was in force, or by none."""
+        """Rows of instants before this may have gone: too old, or more than are kept."""
+        is_counted = any(one.spec and one.spec.history.keep_last for one in self.revisions)
+        found = [self.evidence.oldest] if self.evidence.oldest and is_counted else []
+        return max([self.aged_before, *found])
+
+    @cached_property
+    def aged_before(self) -> datetime:
+        """Rows of instants before this may be too old: no longer kept by a spec that was in force, or by none."""
         found = [self.now - self.evidence.keep] if self.current is None else []
         for revision in self.revisions:
             keep = revision.spec.history.keep if revision.spec else self.evidence.keep
@@ -139,8 +170,6 @@ class Book:
         # Between a removal and a return what is kept is what is kept of a name without a config.
         pairs = zip(self.revisions, self.revisions[1:], strict=False)
         found += [after.applied_at - self.evidence.keep for before, after in pairs if before.is_removed]
-        if self.evidence.oldest and any(one.spec and one.spec.history.keep_last for one in self.revisions):
-            found.append(self.evidence.oldest)
         return max(found, default=self.now - self.evidence.keep)
 
     def before(self, instant: datetime, *, by_hand: bool = True) -> datetime | None:
@@ -191,6 +220,10 @@ class Book:
 
 def _finished_at(run: Run) -> datetime:
     return run.finished_at
+
+
+def _scheduled_for(run: Run) -> datetime:
+    return run.scheduled_for
 
 
 def schedule_of(revision: Revision) -> Schedule | None:

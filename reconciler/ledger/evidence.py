@@ -8,7 +8,6 @@ from typing import Any
 
 from reconciler.spec import TaskSpec
 
-TICK = timedelta(microseconds=1)
 KEEP = timedelta(days=30)
 
 

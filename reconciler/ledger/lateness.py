@@ -12,6 +12,7 @@ from reconciler.ledger.words import Words
 
 # What is shorter explains nothing: beats, and so the last sign of a runner, are about so far apart.
 SHORTEST = timedelta(seconds=1)
+WORTH_A_GUESS = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,14 @@ def reason(book: Book, due: datetime, until: datetime, words: Words) -> Reason |
 def held_up(book: Book, due: datetime, started: datetime, words: Words) -> Reason | None:
     """The same, with runs of the name itself that were under way: another one may have had to end first."""
     return reason(book, due, started, words) or _behind(book, due, started, words)
+
+
+def guess(book: Book, due: datetime, until: datetime) -> Reason | None:
+    """What is most likely where nothing recorded explains it: whoever was there then had no free slot."""
+    there = (one for one in book.evidence.presences if one.since <= until and (one.until is None or one.until >= due))
+    if until - due < WORTH_A_GUESS or not any(there):
+        return None
+    return Reason("runners were there, so most likely none had a free slot")
 
 
 def _paused(book: Book, due: datetime, until: datetime, words: Words) -> Reason | None:

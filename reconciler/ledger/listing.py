@@ -12,8 +12,9 @@ from datetime import datetime
 from itertools import pairwise
 
 from reconciler.ledger.book import Book, schedule_of
-from reconciler.ledger.evidence import TICK, Evidence, Revision
+from reconciler.ledger.evidence import Evidence, Revision
 from reconciler.ledger.verdict import Verdict, of_point, of_skip, of_stretch
+from reconciler.occurrences import TICK
 
 
 def ledger(evidence: Evidence | Book, since: datetime, until: datetime) -> list[Verdict]:
@@ -74,7 +75,7 @@ def _of_revision(book: Book, revision: Revision, since: datetime, until: datetim
 
 def _cuts(book: Book, since: datetime, until: datetime) -> list[datetime]:
     low, high = bisect_right(book.moments, since), bisect_right(book.moments, until)
-    cuts = {since, until, book.now, book.expired_before - TICK, book.evidence.through or until}
+    cuts = {since, until, book.now, book.aged_before - TICK, book.expired_before - TICK, book.evidence.through or until}
     for moment in book.moments[low:high]:
         cuts.update((moment - TICK, moment))
     for skip in book.ranges:
@@ -117,4 +118,6 @@ def _merged(found: Iterator[Verdict | None]) -> Iterator[Verdict]:
 
 
 def _is_same(one: Verdict, other: Verdict) -> bool:
+    if one.kind == "expired" and one.sentence != other.sentence:
+        return False
     return one.kind == other.kind and one.rows[:1] == other.rows[:1] and one.kind not in ("due", "planned")

@@ -9,14 +9,13 @@ from typing import Any
 from reconciler.durations import span
 from reconciler.ledger.book import Book
 from reconciler.ledger.evidence import Claimed, Row, Run
-from reconciler.ledger.lateness import Reason, held_up
+from reconciler.ledger.lateness import Reason, guess, held_up
 from reconciler.ledger.skipping import skipped
 from reconciler.ledger.words import Words, error, ordinal
 from reconciler.occurrences import wake_at
 
 # Below this nobody asks why.
 ON_TIME = timedelta(seconds=1)
-WORTH_A_GUESS = timedelta(seconds=2)
 SCHEDULED = frozenset({"schedule", "catch_up"})
 Said = tuple[str, tuple[Row, ...]]
 
@@ -94,10 +93,7 @@ def _start(book: Book, one: Run | Claimed, attempts: Sequence[dict[str, Any]], s
 
 
 def _late(book: Book, due: datetime, started: datetime, words: Words) -> Reason | None:
-    why = held_up(book, due, started, words)
-    if why is None and book.evidence.presences and started - due >= WORTH_A_GUESS:
-        return Reason("runners were there, so most likely none had a free slot")
-    return why
+    return held_up(book, due, started, words) or guess(book, due, started)
 
 
 def _because(why: Reason | None) -> str:

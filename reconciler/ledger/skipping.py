@@ -9,7 +9,7 @@ from typing import Final
 from reconciler.durations import span
 from reconciler.ledger.book import Book
 from reconciler.ledger.evidence import Override, Row, Run, Skipped
-from reconciler.ledger.lateness import reason
+from reconciler.ledger.lateness import guess, reason
 from reconciler.ledger.words import Words, change
 from reconciler.occurrences import start_by
 
@@ -66,8 +66,8 @@ def _paused(book: Book, skip: Skipped, instant: datetime, words: Words) -> Said:
 
 def _missed(book: Book, skip: Skipped, instant: datetime, words: Words) -> Said:
     """Missed is what nobody decided in time: so nobody was there, or whoever was could not."""
-    decided = _next_start(book, skip.last)
-    why = reason(book, instant, decided, words)
+    decided = book.decided_by(skip.last)
+    why = reason(book, instant, decided, words) or guess(book, instant, decided)
     detail = f" ({skip.detail})" if skip.detail else ""
     cause = f": {why.text}" if why else ""
     return f"did not run: missed{cause}{detail}", (skip, *(why.rows if why else ()))
@@ -78,15 +78,8 @@ def _too_late(book: Book, skip: Skipped, instant: datetime, words: Words) -> Sai
     said = f"did not run: {': '.join(filter(None, (skip.reason, skip.detail)))}"
     revision = book.in_force(instant)
     end = start_by(revision.spec, instant) if revision and revision.spec else None
-    why = reason(book, instant, end, words) if end else None
+    why = reason(book, instant, end, words) or guess(book, instant, end) if end else None
     return (f"{said}: {why.text}", (skip, *why.rows)) if why else (said, (skip,))
-
-
-def _next_start(book: Book, instant: datetime) -> datetime:
-    """When something of the name started after that instant: by then it was decided."""
-    started = [run.started_at for run in book.evidence.runs if run.scheduled_for > instant]
-    started += [claim.started_at for claim in book.evidence.claims if claim.started_at]
-    return min((moment for moment in started if moment > instant), default=book.now)
 
 
 def _changed(book: Book, skip: Skipped, words: Words) -> Said:

@@ -7,8 +7,10 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from reconciler.ledger.book import Book, names
-from reconciler.ledger.evidence import TICK, Revision, Row
+from reconciler.ledger.clocks import clock_words
+from reconciler.ledger.evidence import Revision, Row
 from reconciler.ledger.words import Words, change
+from reconciler.occurrences import TICK
 from reconciler.schedule.describe import describe
 from reconciler.spec import TaskSpec
 
@@ -51,7 +53,8 @@ def _why(book: Book, instant: datetime, words: Words) -> Said:
         return f"it has no schedule{after}", (revision,)
     if (out := _left_out(spec, instant)) is not None:
         return out, (revision,)
-    return _by_another(book, revision, instant, words) or (f"the schedule is {describe(schedule)}", (revision,))
+    by_another = _by_another(book, revision, instant, words)
+    return by_another or (f"the schedule is {describe(schedule)}{clock_words(spec, instant)}", (revision,))
 
 
 def _without_a_spec(book: Book, instant: datetime, words: Words) -> Said:

@@ -9,8 +9,9 @@ from typing import Literal
 from reconciler.durations import format_duration, span
 from reconciler.ledger import skipping
 from reconciler.ledger.book import Book, Point, names, schedule_of
+from reconciler.ledger.clocks import clock_words
 from reconciler.ledger.evidence import Claimed, Evidence, Revision, Row, Run, Skipped
-from reconciler.ledger.lateness import reason
+from reconciler.ledger.lateness import Reason, guess, reason
 from reconciler.ledger.running import ran, runs, waits
 from reconciler.ledger.undue import not_due, nothing_ahead
 from reconciler.ledger.words import Words, change
@@ -36,10 +37,6 @@ class Verdict:
     is_scheduled: bool = True
     trigger: str | None = None
     rows: tuple[Row, ...] = field(default=())
-
-    @property
-    def is_range(self) -> bool:
-        return self.first != self.last
 
 
 def verdict(evidence: Evidence | Book, instant: datetime) -> Verdict:
@@ -109,14 +106,23 @@ def _without_a_row(
 ) -> Verdict:
     """Decided, and nothing is left that says how."""
     if last < book.expired_before:
-        keep = book.current.spec.history.keep if book.current and book.current.spec else book.evidence.keep
-        text = f"is older than the history that is kept ({format_duration(keep)}), so nothing says what became of it"
+        text = f"{_expired(book, last)}, so nothing says what became of it"
         return Verdict("expired", first, last, count, text, rows=(revision,))
     left = _left_undecided(book, revision, last, words)
     if left is not None:
         return Verdict("skipped", first, last, count, left, rows=(revision,))
     text = "did not run: it was passed over, and nothing recorded says why"
     return Verdict("missed", first, last, count, text, rows=(revision,))
+
+
+def _expired(book: Book, instant: datetime) -> str:
+    history = book.current.spec.history if book.current and book.current.spec else None
+    if instant >= book.aged_before:
+        most = history.keep_last if history else None
+        newest = "the newest run" if most == 1 else f"the newest {most:,} runs" if most else "the newest runs"
+        return f"came before {newest}, and no others are kept"
+    keep = history.keep if history else book.evidence.keep
+    return f"is older than the history that is kept ({format_duration(keep)})"
 
 
 def _undecided(
@@ -136,11 +142,18 @@ def _undecided(
     if first > book.now or wake > book.now:
         put_off = f", starting {span(wake - first)} later by its jitter" if wake > first else ""
         text = f"is due in {span(first - book.now)}" if first > book.now else "is due"
-        return Verdict("planned", first, last, count, text + put_off, rows=(revision,))
-    why = reason(book, wake, book.now, words)
+        clocks = clock_words(by.spec, first) if by.spec and first == last else ""
+        return Verdict("planned", first, last, count, f"{text}{put_off}{clocks}", rows=(revision,))
+    why = _held(book, words) or reason(book, wake, book.now, words) or guess(book, wake, book.now)
     because = why.text if why else "a runner may do so at any moment"
     text = f"was due {span(book.now - wake)} ago and is not decided yet: {because}"
     return Verdict("due", first, last, count, text, rows=(revision, *(why.rows if why else ())))
+
+
+def _held(book: Book, words: Words) -> Reason | None:
+    """The pause that holds the name by now, and with it what came due before it and was not decided."""
+    pause = book.pause_at(book.now)
+    return Reason(f"it is {skipping.pause_words(pause, words)}, and decided after that", (pause,)) if pause else None
 
 
 def _left_undecided(book: Book, revision: Revision, instant: datetime, words: Words) -> str | None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from reconciler.ledger.evidence import Removal, Revision
+from reconciler.lines import first_line
 
 LONGEST_ERROR = 200
 SECOND = timedelta(seconds=1)
@@ -56,8 +57,7 @@ def change(of: Revision | Removal, words: Words, moment: datetime) -> str:
 
 def error(text: str | None) -> str:
     """The first line that says something."""
-    found = next((part.strip() for part in (text or "").splitlines() if part.strip()), "no error was recorded")
-    return found if len(found) <= LONGEST_ERROR else found[: LONGEST_ERROR - 1] + "…"
+    return first_line(text, LONGEST_ERROR) or "no error was recorded"
 
 
 def ordinal(number: int) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from reconciler.db.incidents import Opening
-from reconciler.db.watched import SkipSeen, Success, Watched
+from reconciler.db.watched import Success, Watched
 from reconciler.durations import format_duration
-from reconciler.occurrences import ON_TIME, TICK, Pause, wake_at
+from reconciler.occurrences import ON_TIME, TICK, Pause, Skip, wake_at
 from reconciler.spec import TaskSpec
 
 # A restart, a deployment or a short outage is over by then; beyond, somebody should know.
@@ -87,7 +87,7 @@ def _opening(row: Watched, instant: datetime, detail: str) -> Opening:
     return Opening(row.name, "missed", instant, detail)
 
 
-def _skipped(skip: SkipSeen) -> str:
+def _skipped(skip: Skip) -> str:
     if skip.first == skip.last:
         which = f"was skipped at {_text(skip.last)}"
     else:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Literal
 
 from reconciler.db.incidents import About, Incident
+from reconciler.lines import cut, first_line
 
 Phase = Literal["opening", "closing", "both"]
 
@@ -42,8 +43,8 @@ def phase_of(incident: Incident, on: list[str] | tuple[str, ...]) -> Phase | Non
 
 def message(incident: Incident, about: About, phase: Phase) -> Message:
     """The notice of this phase."""
-    what, name = _first_line(incident.detail), incident.name
-    over = _first_line(incident.closing) or "it is over"
+    what, name = first_line(incident.detail, SUBJECT), incident.name
+    over = first_line(incident.closing, SUBJECT) or "it is over"
     good = over.startswith("succeeded")
     if phase == "closing":
         subject = f"{name} has recovered: {over}" if good else f"{name}: no longer watched: {over}"
@@ -54,7 +55,7 @@ def message(incident: Incident, about: About, phase: Phase) -> Message:
     mood: Literal["failure", "warning", "success", "info"] = "failure" if incident.kind == "failure" else "warning"
     if phase == "closing" or (phase == "both" and good):
         mood = "success" if good else "info"
-    return Message(_cut(subject, SUBJECT), "\n".join(_body(incident, about, phase)), mood)
+    return Message(cut(subject, SUBJECT), "\n".join(_body(incident, about, phase)), mood)
 
 
 def test_message(target: str) -> Message:
@@ -65,7 +66,7 @@ def test_message(target: str) -> Message:
 
 def _body(incident: Incident, about: About, phase: Phase) -> list[str]:
     name, instant = incident.name, incident.scheduled_for if incident.kind != "silence" else None
-    lines = [_cut(incident.detail or incident.kind, DETAIL), ""]
+    lines = [cut(incident.detail or incident.kind, DETAIL), ""]
     if instant:
         lines.append(f"instant       {_stamp(instant)}")
     if about.attempts is not None:
@@ -74,7 +75,7 @@ def _body(incident: Incident, about: About, phase: Phase) -> list[str]:
         lines.append(f"runner        {about.runner or 'unknown'}")
     lines.append(f"since         {_second(incident.opened_at)}")
     if incident.closed_at and phase != "opening":
-        lines.append(f"over          {_second(incident.closed_at)}: {_first_line(incident.closing)}")
+        lines.append(f"over          {_second(incident.closed_at)}: {first_line(incident.closing, DETAIL)}")
     lines.append(f"last success  {_success(about)}")
     lines += ["", "look:"]
     lines.append(f"  reconciler why {name}" + (f" {_stamp(instant)}" if instant else ""))
@@ -98,11 +99,3 @@ def _second(moment: datetime) -> str:
 def _stamp(moment: datetime) -> str:
     """As the commands take it: `2026-01-02T02:00:00Z`, fractions only where there are any."""
     return moment.isoformat().replace("+00:00", "Z")
-
-
-def _first_line(text: str | None) -> str:
-    return next(iter((text or "").splitlines()), "")
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

@@ -21,6 +21,7 @@ from reconciler.schedule.zone import DAY, EPOCH, Fold, Gap, load_zone
 __all__ = ["Dst", "InvalidSchedule", "Schedule"]
 
 MOST_EXPRESSIONS = 100
+MOST_COUNTED = 10_000
 SECOND = timedelta(seconds=1)
 
 
@@ -148,7 +149,7 @@ class Schedule:
         found = self._timeline.until(min(_second(moment), self._last), since)
         return None if found is None else EPOCH + timedelta(seconds=found)
 
-    def count(self, after: datetime, until: datetime, limit: int = 10_000) -> int | None:
+    def count(self, after: datetime, until: datetime, limit: int = MOST_COUNTED) -> int | None:
         """How many instants lie in (after, until]; None when more than `limit`, found without counting them all."""
         since = max(_second(after), self._before)
         return self._timeline.count(since, min(_second(until), self._last), limit)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Literal
 
+from reconciler.occurrences import TICK
 from reconciler.schedule import Schedule
 from reconciler.schedule.cron import parse_cron
 from reconciler.schedule.zone import DAY, EPOCH, load_zone
@@ -19,7 +20,6 @@ from reconciler.spec import TaskSpec
 from reconciler.spec.spec import schedule_of
 
 Effect = Literal["moved", "doubled", "dropped"]
-TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,20 @@ class ClockChange:
     last: datetime
     times: int
 
-    def __str__(self) -> str:
+    @property
+    def became(self) -> str:
+        """`02:30 runs twice`."""
         times = f"{self.first:%H:%M}" + (f" to {self.last:%H:%M}, {self.times} times," if self.times > 1 else "")
         verb = "do" if self.times > 1 else "does"
-        became = {
+        what = {
             "moved": f"{'run' if self.times > 1 else 'runs'} once, at {self.at:%H:%M} UTC",
             "doubled": f"{'run' if self.times > 1 else 'runs'} twice",
             "dropped": f"{verb} not run",
         }[self.effect]
-        return f"{self.first:%Y-%m-%d} {self.timezone}: {self.clock}: {times} {became}"
+        return f"{times} {what}"
+
+    def __str__(self) -> str:
+        return f"{self.first:%Y-%m-%d} {self.timezone}: {self.clock}: {self.became}"
 
 
 def clock_changes(specs: Iterable[TaskSpec], begin: datetime, end: datetime) -> list[ClockChange]:

@@ -1,22 +1,26 @@
 """The runner's rules on a pretended clock, from event to event.
 
-What is due is decided by `occurrences.decide`, what a busy name does with it by `overlap`, how long it may take by
-`attempts`, all as in the real service. What is pretended: each run takes as long as it is said to, succeeds unless it
-is cut short, and all runners together are one. The same values always give the same outcome.
+What is due is decided by `occurrences.decide`, what a busy name does with it by `overlap`, what follows others by
+`after`, how long it may take by `attempts`, all as in the real service. What is pretended: each run takes as long as
+it is said to, succeeds unless it is cut short, and all runners together are one. The same values always give the same
+outcome.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from typing import Any
 
+from reconciler.after import meeting
 from reconciler.attempts import Attempt, limit_of
 from reconciler.occurrences import (
     ON_TIME,
     STILL_GOOD,
+    TICK,
     Fire,
     Skip,
     decide,
@@ -170,7 +174,7 @@ class _Engine:
         if length is not None:
             by = one.due_at + length if one.trigger == "after" else start_by(name.spec, one.scheduled_for)
             if by is not None:
-                self.at(by + timedelta(microseconds=1), EXPIRED, one)
+                self.at(by + TICK, EXPIRED, one)
 
     def drop(self, one: Waiting) -> None:
         one.is_over = True
@@ -222,7 +226,7 @@ class _Engine:
             return
         self.release(name, run)
         if name.followers and run.ending == "succeeded":
-            name.succeeded_for = max(name.succeeded_for or run.scheduled_for, run.scheduled_for)
+            insort(name.successes, run.scheduled_for)
             for follower in name.followers:
                 self.follow(now, follower)
 
@@ -237,16 +241,15 @@ class _Engine:
             name.parked.clear()
 
     def follow(self, now: datetime, name: Name) -> None:
-        """Let it run when all that it comes after have succeeded for an instant that it has not seen."""
-        newest = [leader.succeeded_for for leader in name.leaders]
-        known = [instant for instant in newest if instant is not None and instant > name.after_through]
-        if len(known) < len(newest):
-            return
-        instant, name.after_through = min(known), max(known)
-        while instant in name.taken or any(one.scheduled_for == instant for one in name.waiting):
-            instant += MILLISECOND
-        cause: Cause = "overlap" if name.running else "queue" if self.turns.is_full(name.spec.queue) else "slots"
-        self.wait(name, Waiting(name, instant, "after", turn_of(instant), now, cause))
+        """Let it run as often as all that it comes after have succeeded anew; of several the oldest goes first."""
+        while met := meeting([leader.successes for leader in name.leaders], name.after_through):
+            instant, name.after_through = met.instant, met.until
+            while instant in name.taken or any(one.scheduled_for == instant for one in name.waiting):
+                instant += MILLISECOND
+            behind = next((one.turn + 1 for one in reversed(name.waiting) if one.trigger == "after"), None)
+            turn = turn_of(instant) if behind is None else max(turn_of(instant), behind)
+            cause: Cause = "overlap" if name.running else "queue" if self.turns.is_full(name.spec.queue) else "slots"
+            self.wait(name, Waiting(name, instant, "after", turn, now, cause))
 
     def unstarted(self) -> Iterable[Unstarted]:
         waiting = {id(one): one for one in self.turns.waiting()}

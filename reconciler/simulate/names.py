@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 
+from reconciler.occurrences import TICK
 from reconciler.overlap import Held
 from reconciler.schedule import Schedule
 from reconciler.simulate.model import Cause, Job, Ran
@@ -46,7 +47,7 @@ class Name:
     parked: list[Waiting] = field(default_factory=list)
     followers: list[Name] = field(default_factory=list)
     leaders: list[Name] = field(default_factory=list)
-    succeeded_for: datetime | None = None
+    successes: list[datetime] = field(default_factory=list)  # in order, where somebody comes after it
     taken: set[datetime] = field(default_factory=set)
 
     def held(self) -> list[Held]:
@@ -63,7 +64,7 @@ def named(job: Job, begin: datetime, limits: Mapping[str, int]) -> Name:
     spec = job.spec
     schedule = spec.when() if spec.is_scheduled else None
     is_exclusive = spec.overlap != "allow"
-    before = begin - timedelta(microseconds=1)
+    before = begin - TICK
     return Name(spec, job.takes, job.is_async, schedule, spec.queue in limits, is_exclusive, before, before)
 
 

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from reconciler.schedule import MOST_COUNTED
 from reconciler.simulate.model import Outcome
 from reconciler.simulate.pileups import busiest_minute, fires_by_minute
 
 NOTHING = timedelta(0)
-# What `Skip.count` means by None: more than this.
-TOO_MANY = 10_000
 
 
 @dataclass(slots=True)
@@ -68,7 +67,8 @@ def summaries(names: Iterable[str], outcome: Outcome, end: datetime) -> list[Sum
         over[run.name] = run.ended_at if until is None else max(until, run.ended_at)
     for skip in outcome.skips:
         skipped = found[skip.name].skipped
-        skipped[skip.reason] = skipped.get(skip.reason, 0) + (TOO_MANY if skip.count is None else skip.count)
+        # Where they were too many to count there are at least so many.
+        skipped[skip.reason] = skipped.get(skip.reason, 0) + (MOST_COUNTED if skip.count is None else skip.count)
     for left in outcome.unstarted:
         one = found[left.name]
         one.unstarted += 1

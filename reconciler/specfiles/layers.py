@@ -6,7 +6,7 @@ the layers from the top down, so it is shown in the file that said it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
@@ -52,11 +52,16 @@ class Rules:
 
 @dataclass(slots=True)
 class Judged:
-    """What became of one document: a spec where it is good enough to be one, and the layers that it was made of."""
+    """What became of one document: a spec where it is good enough to be one, and the layers that it was made of.
+
+    `about`: a spec that names the other specs and the targets which the document names, for what else it says may be
+    wrong; None where not even its own name can be read.
+    """
 
     spec: TaskSpec | None
     faults: list[Fault]
     layers: Sequence[Layer]
+    about: TaskSpec | None
 
 
 def judge(layers: Sequence[Layer], default_name: str | None, rules: Rules) -> Judged:
@@ -88,15 +93,23 @@ def _validated(value: dict[str, Any], layers: Sequence[Layer], rules: Rules) -> 
     try:
         spec = TaskSpec.model_validate(value, context=rules.calendars)
     except ValidationError as error:
-        found = chain(flaws(error), _unsettled_flaws(value, error, rules.check))
-        return Judged(None, _faults(layers, found), layers)
+        wrong = {found["loc"][0] for found in error.errors(include_url=False, include_input=False) if found["loc"]}
+        found = chain(flaws(error), _unsettled_flaws(value, wrong, rules.check))
+        return Judged(None, _faults(layers, found), layers, _readable(value, wrong))
     misfits = list(_param_flaws(spec.task, spec.params, rules.check)) if rules.check else ()
-    return Judged(spec, _faults(layers, iter(misfits)) if misfits else [], layers)
+    return Judged(spec, _faults(layers, iter(misfits)) if misfits else [], layers, spec)
 
 
-def _unsettled_flaws(value: Mapping[str, Any], error: ValidationError, check: Check | None) -> Iterator[Flaw]:
+def _readable(value: Mapping[str, Any], wrong: Collection[int | str]) -> TaskSpec | None:
+    """A spec of what something that is no spec names elsewhere, as far as that is readable."""
+    if "name" in wrong:
+        return None
+    said = {key: value[key] for key in ("name", "after", "notify") if key in value and key not in wrong}
+    return TaskSpec.model_validate({**said, "task": "any"})
+
+
+def _unsettled_flaws(value: Mapping[str, Any], wrong: Collection[int | str], check: Check | None) -> Iterator[Flaw]:
     """What is wrong with the task and the parameters of something that is no spec, as far as they are readable."""
-    wrong = {found["loc"][0] for found in error.errors(include_url=False, include_input=False) if found["loc"]}
     if check is None or "task" in wrong:
         return
     params = {} if "params" in wrong else value.get("params", {})

@@ -118,11 +118,12 @@ def _add(
     held.environments.update(str(name) for one in declared if isinstance(one, dict) for name in one)
     judged = judge(layers, default_name, rules)
     held.faults += judged.faults
+    if judged.about is not None:
+        held.mentions += mentions_of(judged.about, judged.layers)
     begins = mark_of(own.spot).line + 1
     good = None
     if judged.spec is not None:
         held.warnings += [fault_at(judged.layers, flaw) for flaw in _warnings(judged.spec, own.value)]
-        held.mentions += mentions_of(judged.spec, judged.layers)
         if is_sound and not judged.faults:
             good = LocatedSpec(judged.spec, path, begins, judged.spec.digest, judged.spec.name)
     if good or (isinstance(name, str) and is_name(name)):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from reconciler.db.tables import metadata
 from reconciler.schedule import InvalidSchedule, Schedule
 from reconciler.settings import QueueSettings, Settings, SourceSettings
 from reconciler.settings.loading import ONLY_IN_FILE
@@ -78,3 +79,8 @@ def test_every_test_that_the_semantics_name_exists() -> None:
     for path, test in named:
         code = (ROOT / "tests" / path).read_text(encoding="utf-8")
         assert not test or f"def {test}(" in code, f"{path}::{test}"
+
+
+def test_every_table_is_in_the_table_of_tables() -> None:
+    section = text_of("docs/architecture.md").partition("\n## Tables\n")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(metadata.tables)

@@ -15,8 +15,8 @@ PACKAGE = ROOT / "reconciler"
 
 # Each floor may import its own and those above it in this list. A package stands for all that is in it.
 FLOORS = {
-    "rules": """__init__ errors durations nearest typewords urls settings failpoints
-        schedule spec registry plan occurrences overlap attempts ledger simulate""",
+    "rules": """__init__ errors durations lines nearest typewords urls settings failpoints
+        schedule spec registry plan occurrences overlap after attempts ledger simulate""",
     "one outside thing": "specfiles gitrepo db scheduler embedded execute",
     "verbs": "align sync runner children pruning notify",
     "doors": "cli api __main__",

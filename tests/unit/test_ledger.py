@@ -285,6 +285,13 @@ SAID: list[tuple[str, tuple[Any, ...], str, str, str]] = [
         "(only the latest is made up for)",
     ),
     (
+        "missed though runners were there",
+        (Skipped(at("02:00"), at("06:00"), 5, "missed", "only the latest is made up for"), THERE),
+        "03:00",
+        "missed",
+        "did not run: missed: runners were there, so most likely none had a free slot (only the latest is made up for)",
+    ),
+    (
         "overlap names the run and how long it took",
         (
             Skipped(at("03:00"), at("03:00"), 1, "overlap", "the run of 2026-03-10T02:00:00Z was still going"),
@@ -312,6 +319,17 @@ SAID: list[tuple[str, tuple[Any, ...], str, str, str]] = [
         "03:00",
         "skipped",
         "did not run: deadline: not started within 10m: the runner was down from 02:50 to 04:30",
+    ),
+    (
+        "deadline, though runners were there",
+        (
+            revision(deadline={"start": "10m"}),
+            Skipped(at("03:00"), at("03:00"), 1, "deadline", "not started within 10m"),
+            THERE,
+        ),
+        "03:00",
+        "skipped",
+        "did not run: deadline: not started within 10m: runners were there, so most likely none had a free slot",
     ),
     (
         "cancelled",
@@ -411,6 +429,42 @@ def test_a_verdict_is_a_sentence(rows: tuple[Any, ...], instant: str, kind: str,
     assert (found.kind, found.sentence) == (kind, sentence)
 
 
+BERLIN = {"schedule": ["30 2 * * *"], "timezone": "Europe/Berlin"}
+CLOCKS: list[tuple[dict[str, Any], str, str, str]] = [
+    (
+        {"dst": {"gap": "skip"}}, "29 01:00", "not due",
+        "is not due: the schedule is at 02:30, Europe/Berlin; clocks go forward from 02:00 to 03:00 that day: "
+        "02:30 does not run; the one before is 2026-03-28 02:30, the next is 2026-03-30 02:30",
+    ),
+    (
+        {}, "29 01:00", "planned",
+        "is due in 18 d 12 h; clocks go forward from 02:00 to 03:00 that day: 02:30 runs once, at 01:00 UTC",
+    ),
+    ({}, "28 01:30", "planned", "is due in 17 d 13 h"),
+    (
+        {}, "28 02:30", "not due",
+        "is not due: the schedule is at 02:30, Europe/Berlin; the one before is 02:30, the next is 2026-03-29 03:00",
+    ),
+    (
+        {"schedule": ["0 4 * * *"]}, "29 01:00", "not due",
+        "is not due: the schedule is at 04:00, Europe/Berlin; the one before is 2026-03-28 04:00, the next is 04:00",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fields", "instant", "kind", "sentence"), CLOCKS)
+def test_what_the_clocks_do_that_day_is_said(fields: dict[str, Any], instant: str, kind: str, sentence: str) -> None:
+    found = verdict(known(revision(**{**BERLIN, **fields}), through="03:00", zone="Europe/Berlin"), at(instant))
+    assert (found.kind, found.sentence) == (kind, sentence)
+
+
+def test_what_nobody_has_decided_yet_though_a_runner_is_there_lacks_a_slot() -> None:
+    found = verdict(known(THERE, through="11:00"), at("12:00"))
+    assert found.sentence.endswith("not decided yet: runners were there, so most likely none had a free slot")
+    soon = verdict(known(THERE, through="11:00", now="12:00:01"), at("12:00"))
+    assert soon.sentence.endswith("is not decided yet: a runner may do so at any moment")
+
+
 def test_what_nobody_has_decided_yet_is_due_and_says_who_is_missing() -> None:
     gone = Presence("alpha:41", at("01:00"), at("11:30"), "died")
     found = verdict(known(gone, through="11:00"), at("12:00"))
@@ -419,6 +473,15 @@ def test_what_nobody_has_decided_yet_is_due_and_says_who_is_missing() -> None:
         "was due 30 min ago and is not decided yet: the runner had died, and none was there since 11:30"
     )
     assert gone in found.rows
+
+
+def test_what_was_due_before_a_pause_and_is_not_decided_waits_for_its_end() -> None:
+    pause = Override(at("12:10"), at("16:00"), "ada", "freeze")
+    found = verdict(known(THERE, pause, through="11:00"), at("12:00"))
+    assert found.kind == "due"
+    assert found.sentence.endswith(
+        "is not decided yet: it is paused by ada from 12:10 to 16:00, 'freeze', and decided after that"
+    )
 
 
 def test_what_is_older_than_the_history_kept_has_expired() -> None:
@@ -430,8 +493,18 @@ def test_what_is_older_than_the_history_kept_has_expired() -> None:
 
 def test_what_is_beyond_the_last_runs_kept_has_expired() -> None:
     evidence = known(revision(history={"keep_last": 1}), ran("12:00", "12:00:00"), oldest=at("12:00"), through="12:00")
-    assert verdict(evidence, at("11:00")).kind == "expired"
+    gone = verdict(evidence, at("11:00"))
+    assert gone.kind == "expired"
+    assert gone.sentence.startswith("came before the newest run, and no others are kept, so nothing says what")
     assert verdict(evidence, at("12:00")).kind == "ran"
+    old = at("01 00:00") - timedelta(days=40)
+    since = replace(revision(history={"keep_last": 1, "keep": "9d"}), applied_at=old)
+    found = ledger(replace(evidence, revisions=(since,)), old, at("12:30"))
+    assert [(one.kind, "(9d)" in one.sentence, one.last) for one in found] == [
+        ("expired", True, at("01 12:00")),
+        ("expired", False, at("11:00")),
+        ("ran", False, at("12:00")),
+    ]
 
 
 def test_ten_days_of_downtime_are_one_line() -> None:
@@ -593,3 +666,21 @@ def test_where_no_instant_is_to_come_it_is_said_why(held: Revision, why: str) ->
     assert found.kind == "not due"
     assert found.sentence.startswith(f"has no next instant: {why}")
     assert found.rows == (held,)
+
+
+@pytest.mark.parametrize(
+    "rows, instant, moment",
+    [
+        ((), "03:00", "12:30"),
+        ((ran("02:00", "02:00:01"),), "03:00", "12:30"),
+        ((ran("04:00", "04:00:07"), ran("05:00", "05:00:01")), "03:00", "04:00:07"),
+        ((ran("04:00", "09:00", trigger="backfill"), ran("05:00", "05:00:01")), "03:00", "05:00:01"),
+        ((ran("02:00", "03:30", trigger="backfill"), ran("04:00", "04:00:01")), "03:00", "04:00:01"),
+        ((ran("05:00", "05:00:01"), claimed("02:00", started_at=at("04:00"))), "03:00", "04:00"),
+        ((ran("05:00", "05:00:01"), claimed("02:00", started_at=at("02:59")), claimed("06:00")), "03:00", "05:00:01"),
+    ],
+)
+def test_what_was_missed_was_decided_when_something_later_started(
+    rows: tuple[Any, ...], instant: str, moment: str
+) -> None:
+    assert Book(known(*rows)).decided_by(at(instant)) == at(moment)

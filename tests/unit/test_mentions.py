@@ -79,6 +79,25 @@ def test_what_a_faulty_file_may_be_about_is_not_told_as_unknown(root: Path) -> N
     assert [line.split(":")[0] for line in lines(SpecReader(root).read(), root)] == ["b.yaml", "c.yaml"]
 
 
+def test_what_else_is_wrong_with_a_spec_does_not_hide_what_it_names(root: Path) -> None:
+    write(
+        root,
+        a="task: t\nschedule: nonsense\nafter: [b]\n",
+        b="task: t\nafter: [a, lod]\nqueue: Q\nnotify: {to: [opps]}\n",
+        c="task: t\nafter: [1]\nnotify: {to: [opps]}\n",
+        load="task: t\n",
+    )
+    found = lines(SpecReader(root, outside=Outside(frozenset({"ops"}))).read(), root)
+    assert [line.partition(": ")[2] for line in found if "after[" not in line or "no spec" in line] == [
+        "schedule: 'nonsense' has 1 field; a cron expression has five: minute hour day month weekday",
+        "after[1]: no spec 'lod'; did you mean 'load'?",
+        "queue: 'Q' is not a name: names have a-z, 0-9 and '.', '_', '-' inside, up to 128 characters; for example 'q'",
+        "notify.to[0]: no target 'opps' in the settings; did you mean 'ops'?",
+        "notify.to[0]: no target 'opps' in the settings; did you mean 'ops'?",
+    ]
+    assert "a.yaml:3:9: after[0]: a -> b -> a goes round in a circle; remove one of these" in found
+
+
 def test_of_a_single_file_or_one_of_several_sources_it_is_a_warning(root: Path) -> None:
     write(root, a="task: t\nafter: [b]\n", b="task: t\n")
     alone = SpecReader(root / "a.yaml").read()

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.db.watched import SkipSeen, Success, Watched
+from reconciler.db.watched import Success, Watched
 from reconciler.notify.rules import BUSY, GRACE, missed, overdue_at, silence, silent_at
-from reconciler.occurrences import Pause
+from reconciler.occurrences import Pause, Skip
 from reconciler.spec import TaskSpec
 
 
@@ -89,13 +89,17 @@ def test_jitter_is_no_lateness() -> None:
         ("01:10", {"waiting": at("01:00"), "since": at("01:00")}, "has waited 10m for a free slot"),
         ("01:30", {"waiting": at("01:00"), "since": at("01:00"), "is_running": True}, None),
         # Decided against.
-        ("01:30", {"skip": SkipSeen(at("01:00"), at("01:00"), 1, "missed", None)}, "UTC: no runner was there"),
+        ("01:30", {"skip": Skip("sales", at("01:00"), at("01:00"), 1, "missed", None)}, "UTC: no runner was there"),
         (
             "01:30",
-            {"skip": SkipSeen(at("00:10"), at("01:00"), 6, "missed", None)},
+            {"skip": Skip("sales", at("00:10"), at("01:00"), 6, "missed", None)},
             "6 times from 2026-03-02 00:10:00 UTC",
         ),
-        ("01:30", {"skip": SkipSeen(at("01:00"), at("01:00"), 1, "deadline", "not started within 10m")}, "within 10m"),
+        (
+            "01:30",
+            {"skip": Skip("sales", at("01:00"), at("01:00"), 1, "deadline", "not started within 10m")},
+            "within 10m",
+        ),
     ],
 )
 def test_what_was_missed_is_told_with_its_reason(now: str, row: dict[str, Any], expected: str | None) -> None:

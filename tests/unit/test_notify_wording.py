@@ -51,6 +51,7 @@ def test_each_notice_is_due_once_and_only_where_it_is_wanted(
     ("incident", "phase", "subject", "mood"),
     [
         (FAILURE, "opening", "nightly-sales failed: ConnectionError: no route", "failure"),
+        (replace(FAILURE, detail="\n\n no route\nto host"), "opening", "nightly-sales failed: no route", "failure"),
         (OVER, "both", "nightly-sales failed and has recovered: ConnectionError: no route", "success"),
         (OVER, "closing", "nightly-sales has recovered: succeeded at 2026-03-02T03:00:00Z", "success"),
         (

@@ -173,6 +173,17 @@ def test_what_comes_after_others_runs_when_all_of_them_have_succeeded() -> None:
     assert runs(outcome, "late") == []
 
 
+def test_what_comes_after_a_slow_one_runs_for_each_of_its_instants_oldest_first() -> None:
+    # `slow` is an instant behind: by then `load` has succeeded for the next one, which is not used up.
+    jobs = [
+        Job(spec("load"), MINUTE),
+        Job(spec("slow", overlap="queue"), 70 * MINUTE),
+        Job(spec("report", schedule=(), after=["load", "slow"]), 75 * MINUTE),
+    ]
+    outcome = simulate(jobs, setup(hours=6))
+    assert [(at, start) for at, start, _, _ in runs(outcome, "report")] == [(0, 70), (60, 145), (120, 220), (180, 295)]
+
+
 def test_what_was_cut_short_starts_nothing_after_it() -> None:
     jobs = [job("load", minutes=10, timeout="5m"), Job(spec("report", schedule=(), after=["load"]), MINUTE)]
     assert runs(simulate(jobs, setup()), "report") == []
