@@ -10,10 +10,10 @@ from reconciler.db.link import Statements
 
 # In force from where the sync moved the cursors to: the instants up to there are those of the spec before.
 APPEND = """
-insert into task_revisions (name, digest, spec, sync_id, applied_at)
-select r.name, r.digest, r.spec, %(sync_id)s,
+insert into task_revisions (name, digest, spec, source, path, sync_id, applied_at)
+select r.name, r.digest, r.spec, r.source, r.path, %(sync_id)s,
        coalesce((select s.started_at from syncs s where s.id = %(sync_id)s), clock_timestamp())
-from jsonb_to_recordset(%(rows)s) as r(name text, digest text, spec jsonb)
+from jsonb_to_recordset(%(rows)s) as r(name text, digest text, spec jsonb, source text, path text)
 order by r.name
 """
 

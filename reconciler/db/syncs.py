@@ -28,6 +28,7 @@ class Sync:
     actor: str
     started_at: datetime
     finished_at: datetime
+    reason: str | None = None
 
 
 COLUMNS = tuple(field.name for field in fields(Sync))

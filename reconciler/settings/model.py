@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from reconciler.durations import Duration
-from reconciler.urls import as_database_url, as_redis_url
+from reconciler.urls import as_database_url, as_redis_url, redacted
 
 
 def _url(checked: Callable[[str], str]) -> Any:
@@ -45,15 +45,97 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Reference(_Part):
+    """A value that is not written here: the environment variable or the file that holds it. One of the two."""
+
+    from_env: str | None = None
+    from_file: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Reference:
+        if (self.from_env is None) == (self.from_file is None):
+            raise ValueError("needs either from_env or from_file")
+        return self
+
+
+def _target(value: object) -> object:
+    is_reference = isinstance(value, dict) and len(value) == 1 and next(iter(value)) in Reference.model_fields
+    if isinstance(value, SecretStr | Reference) or (isinstance(value, str) and value.strip()):
+        return value
+    if is_reference and isinstance(value, dict) and all(isinstance(name, str) and name for name in value.values()):
+        return Reference(**value)
+    # Whatever it is, it may hold a secret, so it is not shown.
+    raise ValueError("is no URL, and neither {from_env = 'NAME'} nor {from_file = 'PATH'}")
+
+
+Target = Annotated[SecretStr | Reference, BeforeValidator(_target)]
+
+
+def _is_local(url: str) -> bool:
+    return url.startswith("file://") or not ("://" in url or re.match(r"^[\w.-]+@[\w.-]+:", url))
+
+
+def _git_url(url: str) -> str:
+    scheme = url.partition("://")[0] if "://" in url else ""
+    if url.startswith("-") or not url.isprintable() or " " in url or "::" in url:
+        raise ValueError(f"{url!r} is no address of a repository")
+    if scheme and scheme not in ("https", "ssh", "file"):
+        raise ValueError(f"{scheme}:// is not allowed: use https, ssh, or file with allow_file")
+    if scheme == "https" and "@" in url.partition("://")[2].partition("/")[0]:
+        raise ValueError("an https address holds no user and no password here: use token = {from_env = 'NAME'}")
+    return url
+
+
+GitUrl = Annotated[str, StringConstraints(min_length=1, max_length=2048), AfterValidator(_git_url)]
+
+
 class SourceSettings(_Part):
-    """One place that specs come from: `[[sources]]`. `path` is relative to `Settings.directory`."""
+    """One place that specs come from: `[[sources]]`.
+
+    Without `repo`, `path` is a directory relative to `Settings.directory`; with it, one inside that repository.
+    """
 
     name: Word = "default"
     path: str = Field(default="specs", min_length=1)
+    repo: GitUrl | None = None
+    """https, ssh, or with `allow_file` a path or file:// URL."""
+    ref: str = Field(default="main", min_length=1, max_length=256)
+    """A branch, a tag, a commit, or 'semver:>=1.2,<2' for the newest tag in that range."""
+    token: Target | None = None
+    """For https: {from_env = 'NAME'} or {from_file = 'PATH'}, sent as the password of `username`."""
+    username: str = "git"
+    ssh_key: str | None = None
+    known_hosts: str | None = None
+    allow_file: bool = False
     interval: Duration = Field(default=timedelta(seconds=30), ge=timedelta(milliseconds=100))
     prune: bool = True
     max_prune: Annotated[str | None, BeforeValidator(_max_prune)] = None
     """How many configs one pass may delete: a number or a share ('10%'). None: the larger of 2 and 10 %."""
+    on_fault: Literal["refuse", "hold_file"] = "refuse"
+    """Whether a fault holds back everything, or only the tasks of its file."""
+    rewind: Literal["refuse", "allow"] = "refuse"
+    """What to do with a revision that does not descend from the last applied one."""
+    drift: Literal["correct", "detect", "ignore"] = "correct"
+    """What to do with what somebody changed by hand in a store."""
+    require_signed: Literal["ssh", "gpg"] | None = None
+    allowed_signers: str | None = None
+    """For ssh: a file as git's gpg.ssh.allowedSignersFile has it."""
+    keyring: str | None = None
+    """For gpg: a file with the public keys of those who may sign."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> SourceSettings:
+        needed = {"ssh": "allowed_signers", "gpg": "keyring"}.get(self.require_signed or "")
+        if needed and getattr(self, needed) is None:
+            raise ValueError(f"require_signed = '{self.require_signed}' needs {needed}, the file of who may sign")
+        if self.repo and _is_local(self.repo) and not self.allow_file:
+            raise ValueError(f"{self.repo!r} is on this machine: allow_file = true lets git read it")
+        return self
+
+    @property
+    def place(self) -> str:
+        """Where it is, as a person reads it: `specs`, or `https://host/repo main specs`, without a secret."""
+        return f"{redacted(self.repo)} {self.ref} {self.path}" if self.repo else self.path
 
 
 class RunnerSettings(_Part):
@@ -94,32 +176,6 @@ class HistorySettings(_Part):
 
     keep: Duration = Field(default=timedelta(days=30), ge=timedelta(hours=1))
     prune_every: Duration = Field(default=timedelta(minutes=10), ge=timedelta(seconds=1))
-
-
-class Reference(_Part):
-    """A value that is not written here: the environment variable or the file that holds it. One of the two."""
-
-    from_env: str | None = None
-    from_file: str | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Reference:
-        if (self.from_env is None) == (self.from_file is None):
-            raise ValueError("needs either from_env or from_file")
-        return self
-
-
-def _target(value: object) -> object:
-    is_reference = isinstance(value, dict) and len(value) == 1 and next(iter(value)) in Reference.model_fields
-    if isinstance(value, SecretStr | Reference) or (isinstance(value, str) and value.strip()):
-        return value
-    if is_reference and isinstance(value, dict) and all(isinstance(name, str) and name for name in value.values()):
-        return Reference(**value)
-    # Whatever it is, it may hold a secret, so it is not shown.
-    raise ValueError("is no URL, and neither {from_env = 'NAME'} nor {from_file = 'PATH'}")
-
-
-Target = Annotated[SecretStr | Reference, BeforeValidator(_target)]
 
 
 class NotifySettings(_Part):

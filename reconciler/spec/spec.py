@@ -94,6 +94,7 @@ class TaskSpec(Part):
     after: tuple[Name, ...] = Field(default=(), max_length=100, description="Runs when these have succeeded.")
     queue: Name = Field(default="default", description="Which runners take it.")
     priority: Whole = Field(default=0, ge=-32_768, le=32_767, description="Higher goes first.")
+    protect: YesNo = Field(default=False, description="true: a missing file does not delete it.")
     suspend: YesNo | None = Field(default=None, description="true: not scheduled. Absent leaves a pause alone.")
     pause_after_failures: Whole | None = Field(default=None, ge=1, le=10_000)
     history: History = Field(default=History(), description="How much of its past is kept.")

@@ -105,8 +105,8 @@ async def test_an_empty_database_names_the_command(empty_database_url: str) -> N
 
 
 async def test_an_outdated_database_names_the_command(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "revisions", lambda: ("0001", "0002", "0003"))
-    assert "at revision 0002 and this version needs 0003: run 'reconciler db upgrade'" in await said(database_url)
+    monkeypatch.setattr(schema, "revisions", lambda: ("0001", "0002", "0003", "0004"))
+    assert "at revision 0003 and this version needs 0004: run 'reconciler db upgrade'" in await said(database_url)
 
 
 async def test_a_newer_database_asks_for_a_newer_program(database_url: str) -> None:

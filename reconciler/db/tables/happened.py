@@ -1,60 +1,11 @@
-"""The tables, declared once: migrations, a fresh database and the tests are held against this.
-
-No foreign keys: the name is the key everywhere, history outlives what it describes, and an unindexed reference
-would hold the apply lock for as long as the history is long.
-"""
+"""What is decided, runs and ran, who runs it, and what there was to tell."""
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    DateTime,
-    Identity,
-    Index,
-    Integer,
-    MetaData,
-    Table,
-    Text,
-    Uuid,
-    text,
-)
+from sqlalchemy import BigInteger, Boolean, Column, Identity, Index, Integer, Table, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-metadata = MetaData()
-
-
-def instant(name: str, *, nullable: bool = True, primary_key: bool = False, now: bool = False) -> Column[object]:
-    """A moment in UTC."""
-    default = text("clock_timestamp()") if now else None
-    nullable = nullable and not primary_key
-    return Column(name, DateTime(timezone=True), primary_key=primary_key, nullable=nullable, server_default=default)
-
-
-task_configs = Table(
-    "task_configs",
-    metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
-    Column("source", Text, nullable=False),
-    Column("spec", JSONB, nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("path", Text, nullable=False),
-    Column("revision", Text),
-    instant("created_at", nullable=False, now=True),
-    instant("updated_at", nullable=False, now=True),
-)
-# The few that wait for the success of others.
-Index("task_configs_after", task_configs.c.name, postgresql_where=text("spec -> 'after' <> '[]'::jsonb"))
-# And those that are paused after too many failures.
-Index(
-    "task_configs_pausing",
-    task_configs.c.name,
-    postgresql_where=text("spec -> 'pause_after_failures' <> 'null'::jsonb"),
-)
-# Those of whose runs somebody wants to hear.
-Index("task_configs_notify", task_configs.c.name, postgresql_where=text("spec -> 'notify' <> 'null'::jsonb"))
+from reconciler.db.tables.columns import instant, metadata
 
 task_cursors = Table(
     "task_cursors",
@@ -188,58 +139,6 @@ task_skips = Table(
 )
 # Those that somebody may want to hear of.
 Index("task_skips_late", task_skips.c.last, postgresql_where=text("reason in ('missed', 'deadline')"))
-
-task_revisions = Table(
-    "task_revisions",
-    metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("spec", JSONB, nullable=False),
-    Column("sync_id", BigInteger, nullable=False),
-    instant("applied_at", nullable=False, now=True),
-    instant("removed_at"),
-)
-Index("task_revisions_name", task_revisions.c.name, task_revisions.c.applied_at)
-
-task_overrides = Table(
-    "task_overrides",
-    metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
-    Column("name", Text),
-    Column("selector", JSONB),
-    Column("kind", Text, nullable=False),
-    Column("reason", Text),
-    Column("actor", Text, nullable=False),
-    instant("created_at", nullable=False, now=True),
-    instant("expires_at"),
-    instant("ended_at"),
-)
-Index("task_overrides_active", task_overrides.c.name, postgresql_where=text("ended_at is null"))
-Index("task_overrides_selectors", task_overrides.c.id, postgresql_where=text("name is null and ended_at is null"))
-# The pauses that cover instants not yet decided are looked up by name once they have ended, too.
-Index("task_overrides_name", task_overrides.c.name, task_overrides.c.created_at)
-
-syncs = Table(
-    "syncs",
-    metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
-    Column("source", Text, nullable=False),
-    Column("revision", Text),
-    Column("author", Text),
-    Column("subject", Text),
-    Column("created", Integer, nullable=False, server_default=text("0")),
-    Column("updated", Integer, nullable=False, server_default=text("0")),
-    Column("deleted", Integer, nullable=False, server_default=text("0")),
-    Column("adopted", Integer, nullable=False, server_default=text("0")),
-    Column("plan", JSONB),
-    Column("is_success", Boolean, nullable=False),
-    Column("error", Text),
-    Column("actor", Text, nullable=False),
-    instant("started_at", nullable=False),
-    instant("finished_at", nullable=False),
-)
-Index("syncs_source", syncs.c.source, syncs.c.started_at)
 
 runners = Table(
     "runners",
