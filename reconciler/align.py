@@ -2,22 +2,26 @@
 
 Nothing here fires or decides. A result that is overtaken (a runner moved a cursor, an operator ended a pause)
 does no harm: whoever takes an id asks PostgreSQL again, and the next pass puts the rest right.
+
+What a whole alignment finds changed by hand it tells, and leaves where the source's settings say so.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
-from reconciler.db import desired
+from reconciler.db import desired, settled
 from reconciler.db.desired import Wanted
 from reconciler.db.link import Link
 from reconciler.errors import ReconcilerError
 from reconciler.occurrences import wake_at
 from reconciler.scheduler import Entry, SchedulerService
+from reconciler.scheduler.differences import Kept
+from reconciler.scheduler.doings import Fields, Sides, by_hand
 from reconciler.spec import TaskSpec
 from reconciler.spec.by_digest import known_spec, spec_of
 
@@ -31,11 +35,26 @@ _seen: dict[int, tuple[Wanted, Entry]] = {}
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """What somebody changed by hand in Redis. `name` "": of all of it; `#17`: of an id that no config has."""
+
+    name: str
+    source: str
+    fields: Fields
+    config_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Aligned:
-    """How many configs differed, and the epoch in force; "" where Redis was emptied and is not whole again."""
+    """How many configs differed, and the epoch in force; "" where Redis was emptied and is not whole again.
+
+    `found`: what was changed by hand; None where nobody looked for it. `is_complete`: every config was looked at.
+    """
 
     changed: int
     epoch: str
+    found: tuple[Finding, ...] | None = field(default=None, compare=False)
+    is_complete: bool = field(default=False, compare=False)
 
 
 async def align(
@@ -53,14 +72,75 @@ async def align(
     StoreUnavailable: one of the two is away; the same call later makes up for it.
     """
     global _seen
+    judge = Judge(link, now, await settled.seen(link), scheduler.modes) if names is None else None
     rows = await desired.wanted(link, now, names)
     believed = await _believed(scheduler, rows) if believing else set()
     entries = await _entries(link, [row for row in rows if row.config_id not in believed])
     if names is None:
         _seen = {row.config_id: (row, entries[row.config_id]) for row in rows if row.config_id in entries}
     gone = partial(desired.gone, link)
-    changed = await scheduler.align(list(entries.values()), complete=names is None, gone=gone, unchanged=believed)
-    return Aligned(changed, await scheduler.epoch() or "")
+    if judge:
+        judge.entries = entries
+    changed = await scheduler.align(
+        list(entries.values()), complete=names is None, gone=gone, unchanged=believed, judge=judge
+    )
+    found = tuple(judge.found) if judge else None
+    return Aligned(changed, await scheduler.epoch() or "", found, names is None and not believed)
+
+
+async def look(link: Link, scheduler: SchedulerService, now: datetime) -> list[Finding]:
+    """What was changed by hand in Redis, at this moment; nothing is written.
+
+    StoreUnavailable: one of the two is away.
+    """
+    judge = Judge(link, now, "", {})
+    rows = await desired.wanted(link, now)
+    judge.entries = await _entries(link, rows)
+    epoch, seen = await scheduler.differences.last()
+    if seen is None:
+        return [Finding("", "", {"entries": ("there", "not whole: the next pass rebuilds them")})]
+    found = await scheduler.differences.of(list(judge.entries.values()), now)
+    await judge.differing(found, seen, has_epoch=epoch is not None)
+    if strays := await scheduler.others(judge.entries):
+        await judge.strays(await desired.gone(link, strays))
+    return judge.found
+
+
+class Judge:
+    """Tells what somebody did from what a runner did, for one alignment; `found` fills as it goes."""
+
+    def __init__(self, link: Link, now: datetime, seen: str, modes: Mapping[str, str]) -> None:
+        self.now, self.seen = now, seen
+        self.entries: Mapping[int, Entry] = {}
+        self.found: list[Finding] = []
+        self._link, self._modes = link, modes
+        self._since = ""
+
+    async def differing(self, found: Mapping[int, Kept], seen: str, *, has_epoch: bool) -> Collection[int]:
+        """Keep in mind what was done by hand; the ids that are left as they are, by the modes of their sources."""
+        self._since, self.found = seen, []
+        if not has_epoch:
+            self.found.append(Finding("", "", {"epoch": ("there", None)}))
+        unwritten = {one.config_id: one for one in await settled.settled(self._link, found, seen)} if found else {}
+        rows = await desired.wanted(self._link, self.now, [one.name for one in unwritten.values()]) if unwritten else []
+        again = await _entries(self._link, rows)
+        for row in rows:
+            one = unwritten.get(row.config_id)
+            if one is None or row.config_id not in again:
+                continue
+            entries = self.entries[row.config_id], again[row.config_id]
+            fields = by_hand(Sides(found[row.config_id], *entries, row.through, one.is_touched), self.now)
+            if fields:
+                self.found.append(Finding(one.name, one.source, fields, row.config_id))
+        return () if not has_epoch else {i for one in self.found if (i := self._left(one)) is not None}
+
+    def _left(self, one: Finding) -> int | None:
+        return one.config_id if self._modes.get(one.source, "correct") != "correct" else None
+
+    async def strays(self, config_ids: Collection[int]) -> None:
+        """Ids of no config are somebody's doing, unless a sync has deleted some since the last alignment."""
+        if self._since and not await settled.has_deleted(self._link, self._since):
+            self.found += [Finding(f"#{i}", "", {"entry": (None, "there")}, i) for i in sorted(config_ids)]
 
 
 def desired_entry(row: Wanted, spec: TaskSpec) -> Entry:

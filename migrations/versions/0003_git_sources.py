@@ -14,13 +14,17 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-# What a newest revision of before had: the source of the sync that applied it, and the path of the config it is.
+# What a newest revision of before had: the source of the sync that applied it, and the path of the config it is. The
+# commit is that of the sync, or where its row is gone that of the config.
 FILL_REVISIONS = """
 update task_revisions r set
     source = coalesce(
         (select s.source from syncs s where s.id = r.sync_id),
         (select c.source from task_configs c where c.name = r.name), 'default'),
-    path = coalesce((select c.path from task_configs c where c.name = r.name and c.digest = r.digest), '')
+    path = coalesce((select c.path from task_configs c where c.name = r.name and c.digest = r.digest), ''),
+    revision = coalesce(
+        (select s.revision from syncs s where s.id = r.sync_id),
+        (select c.revision from task_configs c where c.name = r.name and c.digest = r.digest))
 """
 
 # The last good sync of each source says how far it has come; whoever applied a dirty tree stood at its commit.
@@ -35,6 +39,7 @@ from syncs s where s.is_success order by s.source, s.started_at desc, s.id desc
 def upgrade() -> None:
     op.add_column("task_revisions", sa.Column("source", sa.Text))
     op.add_column("task_revisions", sa.Column("path", sa.Text))
+    op.add_column("task_revisions", sa.Column("revision", sa.Text))
     op.add_column("syncs", sa.Column("reason", sa.Text))
     create_sources()
     create_drifts()
@@ -48,6 +53,7 @@ def downgrade() -> None:
     op.drop_table("drifts")
     op.drop_table("sources")
     op.drop_column("syncs", "reason")
+    op.drop_column("task_revisions", "revision")
     op.drop_column("task_revisions", "path")
     op.drop_column("task_revisions", "source")
 

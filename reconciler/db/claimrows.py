@@ -76,8 +76,11 @@ class Returned:
     attempts: list[dict[str, Any]]
 
 
-# The fields of a `Claim`, in their order, of `task_claims c`; the revision is that of what is in force now.
-_REVISION = "(select g.revision from task_configs g where g.name = c.name) as revision"
+# The fields of a `Claim`, in their order, of `task_claims c`. The revision is that of the spec it was decided by, which
+# may have been edited or pruned since, and may have come back: then the one before its instant counts.
+_REVISION = """(
+    select r.revision from task_revisions r where r.name = c.name and r.digest = c.digest
+    order by r.applied_at > c.scheduled_for, r.applied_at desc, r.id desc limit 1) as revision"""
 COLUMNS = ", ".join(_REVISION if field.name == "revision" else f"c.{field.name}" for field in fields(Claim))
 
 

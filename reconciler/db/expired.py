@@ -128,6 +128,12 @@ where x.ended_at < %(before)s
 order by x.ended_at limit %(limit)s {lock}
 """
 
+DRIFTS: Final = """
+select x.ctid as place, ''::text as name from drifts x
+where x.ended_at < %(before)s
+order by x.seen_at limit %(limit)s {lock}
+"""
+
 # What is still to be told of an incident is told first.
 INCIDENTS: Final = """
 select x.ctid as place, ''::text as name from incidents x

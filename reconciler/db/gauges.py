@@ -21,7 +21,9 @@ select (select count(*) from task_configs),
        (select count(*) from runners where ended_at is null),
        (select coalesce(jsonb_object_agg(kind, n), '{}')
         from (select kind, count(*) as n from incidents where closed_at is null group by kind) as o),
-       (select count(*) from incidents where due_at is not null)
+       (select count(*) from incidents where due_at is not null),
+       (select coalesce(jsonb_object_agg(side, n), '{}')
+        from (select side, count(*) as n from drifts where ended_at is null group by side) as d)
 """
 
 # A name that has failed for a thousand runs has no success that is worth a longer look.
@@ -54,13 +56,14 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """All of an installation; `notices` wait to be sent."""
+    """All of an installation; `notices` wait to be sent; `drifts` are the open ones, by side."""
 
     tasks: int
     pauses: int
     runners: int
     incidents: dict[str, int]
     notices: int
+    drifts: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,11 @@ class Transaction:
         self._link = link
         self._connection = connection
 
+    @property
+    def session(self) -> object:
+        """The same for every transaction over one connection, and another after it was opened anew."""
+        return self._connection
+
     async def run(self, statement: str, params: Params = None) -> list[Row]:
         """The rows of one statement inside this transaction; errors as in `Link.run`."""
         return await self._link.watched(_execute(self._connection, statement, params))

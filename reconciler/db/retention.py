@@ -41,6 +41,7 @@ class Pruned:
     runners: int = 0
     outages: int = 0
     incidents: int = 0
+    drifts: int = 0
 
     @property
     def total(self) -> int:
@@ -76,6 +77,7 @@ OF_NOBODY: Final = {
     "runners": ("runners", expired.RUNNERS),
     "outages": ("outages", expired.OUTAGES),
     "incidents": ("incidents", expired.INCIDENTS),
+    "drifts": ("drifts", expired.DRIFTS),
 }
 
 

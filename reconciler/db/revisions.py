@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from reconciler.db.configs import ConfigRow, in_chunks
+from reconciler.db.configs import ROWS, ConfigRow, in_chunks
 from reconciler.db.link import Statements
 
 # In force from where the sync moved the cursors to: the instants up to there are those of the spec before.
-APPEND = """
-insert into task_revisions (name, digest, spec, source, path, sync_id, applied_at)
-select r.name, r.digest, r.spec, r.source, r.path, %(sync_id)s,
+APPEND = f"""
+insert into task_revisions (name, digest, spec, source, path, sync_id, revision, applied_at)
+select r.name, r.digest, r.spec::jsonb, r.source, r.path, %(sync_id)s,
+       (select s.revision from syncs s where s.id = %(sync_id)s),
        coalesce((select s.started_at from syncs s where s.id = %(sync_id)s), clock_timestamp())
-from jsonb_to_recordset(%(rows)s) as r(name text, digest text, spec jsonb, source text, path text)
+from {ROWS} as r(name, source, spec, digest, path)
 order by r.name
 """
 
@@ -29,6 +30,38 @@ where id in (
     ) as last)
 """
 
+# The newest revision of each name up to a sync, unless the name was removed before the next sync that removed some.
+AS_OF = """
+with following as (
+    select min(s.started_at) as at from syncs s where s.id > %(sync_id)s and s.deleted > 0
+)
+select last.name, last.source, last.spec, last.digest, last.path
+from (
+    select distinct on (r.name) r.name, r.source, r.spec, r.digest, r.path, r.removed_at
+    from task_revisions r where r.sync_id <= %(sync_id)s
+    order by r.name, r.applied_at desc, r.id desc
+) last, following
+where last.source = %(source)s and (last.removed_at is null or last.removed_at >= following.at)
+order by last.name
+"""
+
+APPEND_IN_FORCE = APPEND.replace("r.spec::jsonb", "r.spec").replace(
+    f"from {ROWS} as r(name, source, spec, digest, path)", "from task_configs r where r.name = any(%(names)b::text[])"
+)
+
+# Those whose newest revision says the very same are left out: they were put back, and nothing new began.
+APPEND_NEW = APPEND.replace(
+    "order by r.name",
+    """where not exists (
+    select from (
+        select t.digest, t.source, t.path, t.removed_at from task_revisions t
+        where t.name = r.name order by t.applied_at desc, t.id desc limit 1
+    ) last
+    where (last.digest, last.source, last.path) = (r.digest, r.source, r.path) and last.removed_at is null
+)
+order by r.name""",
+)
+
 SPECS = """
 select wanted.name, wanted.digest, found.spec
 from unnest(%(names)s::text[], %(digests)s::text[]) as wanted(name, digest)
@@ -41,8 +74,25 @@ cross join lateral (
 
 async def append(tx: Statements, rows: Sequence[ConfigRow], sync_id: int) -> None:
     """Add what a sync created or updated; nothing here is ever changed by a later one."""
-    for records in in_chunks(rows):
-        await tx.run(APPEND, {"rows": records, "sync_id": sync_id})
+    for chunk in in_chunks(rows):
+        await tx.run(APPEND, {**chunk, "sync_id": sync_id})
+
+
+async def append_in_force(tx: Statements, names: Sequence[str], sync_id: int) -> None:
+    """The same for what stands in the configs already: it need not be sent twice."""
+    await tx.run(APPEND_IN_FORCE, {"names": sorted(names), "sync_id": sync_id})
+
+
+async def append_new(tx: Statements, rows: Sequence[ConfigRow], sync_id: int) -> None:
+    """The same for what may only have been put back to what the last sync wrote."""
+    for chunk in in_chunks(rows):
+        await tx.run(APPEND_NEW, {**chunk, "sync_id": sync_id})
+
+
+async def as_of(tx: Statements, source: str, sync_id: int) -> list[ConfigRow]:
+    """The specs of a source as they were in force after that sync, by name."""
+    rows = await tx.run(AS_OF, {"source": source, "sync_id": sync_id})
+    return [ConfigRow(*row) for row in rows]
 
 
 async def mark_removed(tx: Statements, names: Sequence[str]) -> None:

@@ -85,6 +85,15 @@ where ended_at is null
 order by started_at, id
 """
 
+# Two versions may run side by side: the one that started last is where the others are going.
+CATALOGUE = """
+select distinct on (t.name) t.name, t.entry
+from runners r
+cross join jsonb_each(r.tasks) as t(name, entry)
+where r.ended_at is null
+order by t.name, r.started_at desc, r.id
+"""
+
 NEWEST = "select max(seen_at), clock_timestamp() from runners"
 
 
@@ -172,6 +181,14 @@ async def place(link: Link, runner_id: UUID) -> str:
 async def listing(link: Link) -> list[RunnerRow]:
     """Every runner that has not ended, oldest first; a dead one stays until another has handed its work back."""
     return [RunnerRow(*row) for row in await link.run(LISTING)]
+
+
+async def catalogue(link: Statements) -> dict[str, Any]:
+    """What the runners that have not ended say of their tasks, by name; empty where there is none.
+
+    `registry.catalogue.check_of` checks by it.
+    """
+    return dict(await link.run(CATALOGUE))
 
 
 async def newest_sign(link: Statements) -> tuple[datetime | None, datetime]:

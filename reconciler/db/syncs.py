@@ -30,6 +30,11 @@ class Sync:
     finished_at: datetime
     reason: str | None = None
 
+    @property
+    def counts(self) -> int:
+        """How many configs it changed."""
+        return self.created + self.updated + self.deleted + self.adopted
+
 
 COLUMNS = tuple(field.name for field in fields(Sync))
 WRITTEN = COLUMNS[1:]
@@ -42,6 +47,23 @@ LATEST = f"""
 select {", ".join(COLUMNS)} from syncs
 where source = %(source)s and (is_success or not %(succeeded)s)
 order by started_at desc, id desc limit 1
+"""
+
+ONE = f"select {', '.join(COLUMNS)} from syncs where id = %(id)s"
+
+# From the row of the last success on, and at least the last one: what a new row would have to differ from.
+SINCE = f"""
+select {", ".join(COLUMNS)} from syncs
+where source = %(source)s and id >= %(since)s and (revision is not distinct from %(revision)s or id = %(since)s)
+order by id desc limit 100
+"""
+
+# What brought a state into force, of one source: whole or in part. Refused and failed ones did not.
+STANDING = f"""
+select {", ".join(column for column in COLUMNS if column != "plan")} from syncs
+where source = %(source)s and (is_success or created + updated + deleted + adopted > 0)
+  and (%(before)s::bigint is null or id < %(before)s)
+order by id desc
 """
 
 LISTING = f"select {', '.join(COLUMNS)} from syncs order by id desc limit %(limit)s"
@@ -57,6 +79,25 @@ async def latest(link: Statements, source: str, *, succeeded: bool = False) -> S
     """The last pass of a source, or the last that succeeded; None when there was none."""
     rows = await link.run(LATEST, {"source": source, "succeeded": succeeded})
     return _sync(rows[0]) if rows else None
+
+
+async def one(link: Statements, sync_id: int) -> Sync | None:
+    """The pass with that id; None where there is none, or it was pruned."""
+    rows = await link.run(ONE, {"id": sync_id})
+    return _sync(rows[0]) if rows else None
+
+
+async def since(link: Statements, source: str, sync_id: int, revision: str | None) -> list[Sync]:
+    """The passes of a source at that revision from `sync_id` on, and that one in any case; oldest first."""
+    rows = await link.run(SINCE, {"source": source, "since": sync_id, "revision": revision})
+    return [_sync(row) for row in reversed(rows)]
+
+
+async def standing(link: Statements, source: str, before: int | None = None) -> list[Sync]:
+    """Every pass that brought a state of the source into force, newest first, without the plans."""
+    rows = await link.run(STANDING, {"source": source, "before": before})
+    columns = [column for column in COLUMNS if column != "plan"]
+    return [Sync(**dict(zip(columns, row, strict=True))) for row in rows]
 
 
 async def listing(link: Statements, limit: int = 20) -> list[Sync]:

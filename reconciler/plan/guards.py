@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import datetime
+from typing import Literal, Protocol
 
 from reconciler.errors import UsageError
 
@@ -27,18 +28,29 @@ class Held(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The source that is planned for, and what its guards let through; `max_prune`: "3", "10%" or None."""
+    """The source that is planned for, and what its guards let through; `max_prune`: "3", "10%" or None.
+
+    `on_fault`: whether a fault holds back everything or only its file. `drift`: what becomes of what somebody changed
+    by hand. `reason`: why the operator let a revision through that does not descend from the last one.
+    """
 
     source: str = "default"
     prune: bool = True
     max_prune: str | None = None
     adopt: bool = False
     allow_empty: bool = False
+    on_fault: Literal["refuse", "hold_file"] = "refuse"
+    drift: Literal["correct", "detect", "ignore"] = "correct"
+    allow_rewind: bool = False
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What a guard held back: `what` is `owner`, `prune` or `empty`; `text` is the line to show."""
+    """What a guard held back: `what` is `owner`, `protect`, `prune`, `empty` or `rewind`; `text` is the line to show.
+
+    A `rewind` holds back the whole pass and names nothing; the others hold back what they name.
+    """
 
     what: str
     text: str
@@ -70,13 +82,53 @@ def prune_refusal(gone: Sequence[Held], total: int, budget: int, allow_empty: bo
     return Refusal("prune", f"prune refused: {what} (budget {budget}); {remedy}", names)
 
 
+def protect_refusal(names: Sequence[str], source: str) -> Refusal:
+    """Configs that say `protect: true` do not go with their file."""
+    what = f"{_listed(names)} {'is' if len(names) == 1 else 'are'} protected and no longer in source '{source}'"
+    remedy = "if it is meant to go: put it back with 'protect: false', apply that, and then remove it"
+    return Refusal("protect", f"protect refused: {what}; {remedy}", tuple(names))
+
+
 def owner_refusals(foreign: Sequence[Held]) -> list[Refusal]:
     """One refusal for each other source that owns some of the names."""
     refusals = []
     for owner in sorted({config.source for config in foreign}):
         names = tuple(sorted(config.name for config in foreign if config.source == owner))
-        listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        claim = f"{listed} {'belongs' if len(names) == 1 else 'belong'} to source '{owner}'"
+        claim = f"{_listed(names)} {'belongs' if len(names) == 1 else 'belong'} to source '{owner}'"
         text = f"owner refused: {claim}; if it is meant to move here: reconciler apply --adopt"
         refusals.append(Refusal("owner", text, names))
     return refusals
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The commit that a source has come to, when, and who brought it there."""
+
+    commit: str
+    at: datetime | None = None
+    by: str | None = None
+
+    def __str__(self) -> str:
+        at = f" {self.at:%Y-%m-%d %H:%M} UTC" if self.at else ""
+        return f"{self.commit[:7]}, applied{at}{f' by {self.by}' if self.by else ''}"
+
+
+def rewind_refusal(commit: str | None, reached: Reached, kind: str, why: str) -> Refusal | None:
+    """None where `commit` is the one reached, or comes after it; else nothing of the pass may be applied.
+
+    `kind` as in `gitrepo.Descent`. "unknown" is refused too, and is never said to be a "no": `why` says what to do.
+    """
+    meant = "reconciler apply --allow-rewind --reason '…'"
+    if commit is None:
+        text = f"no revision is known here ({why}), and this would go over {reached}: if that is meant: {meant}"
+    elif kind == "rewinds":
+        text = f"{commit[:7]} does not descend from {reached}: if that is meant: {meant}"
+    elif kind == "unknown":
+        text = f"cannot tell whether {commit[:7]} descends from {reached}: {why}; or, if it is meant: {meant}"
+    else:
+        return None
+    return Refusal("rewind", f"rewind refused: {text}", ())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -48,6 +48,8 @@ class RedisServiceManager:
         """ReconcilerError when `url` is none. Nothing is connected yet."""
         self.place = redacted(url)
         self.prefix = prefix
+        # By source: what becomes of what was changed by hand, where that is not simply put right.
+        self.modes: Mapping[str, str] = {}
         self.restarts = 0
         self._about: dict[str, str] = {}
         self._patience = patience

@@ -14,8 +14,10 @@ from uuid import uuid4
 
 from reconciler.errors import StoreUnavailable
 from reconciler.scheduler import entries, scripts, wakes
+from reconciler.scheduler.differences import LONGEST_HOLD, Differences, Judge
 from reconciler.scheduler.entries import Advance, Due, Entry, State, Taken, milliseconds, milliseconds_after
 from reconciler.scheduler.redis_link import RedisServiceManager
+from reconciler.scheduler.syncing import Syncing
 
 __all__ = ["Advance", "Due", "Entry", "EpochChanged", "RedisServiceManager", "SchedulerService", "Taken"]
 
@@ -48,6 +50,9 @@ class SchedulerService:
         self._configs_key = f"{prefix}schedule:configs"
         self._aligned_key = f"{prefix}schedule:aligned"
         self._channel = f"{prefix}schedule:wake"
+        self.syncing = Syncing(redis)
+        self.differences = Differences(redis)
+        self.modes = redis.modes
         self._take = client.register_script(scripts.TAKE)
         self._advance = client.register_script(scripts.ADVANCE)
         self._give_back = client.register_script(scripts.GIVE_BACK)
@@ -109,14 +114,16 @@ class SchedulerService:
         complete: bool,
         gone: Gone | None = None,
         unchanged: Collection[int] = (),
+        judge: Judge | None = None,
     ) -> int:
         """Make Redis say what `entries` say, writing only what differs; the number of configs that differed.
 
         `complete`: these, and the `unchanged` ids, are all there are. Other ids are removed, and Redis is declared
         whole (`epoch`). `gone` is asked about them first, for a config may have come since the entries were read.
+        `judge` hears of what differs in a Redis that is whole, and says what of it is left as it is.
         """
         ids = {entry.config_id for entry in entries}.union(unchanged)
-        changed = await self._rebuild(entries, ids, gone) if complete else await self._write(entries)
+        changed = await self._rebuild(entries, ids, gone, judge) if complete else await self._write(entries)
         if changed:
             await self.wake()
         return changed
@@ -199,7 +206,9 @@ class SchedulerService:
 
     # ── steps ──
 
-    async def _rebuild(self, entries: Sequence[Entry], ids: Collection[int], gone: Gone | None) -> int:
+    async def _rebuild(
+        self, entries: Sequence[Entry], ids: Collection[int], gone: Gone | None, judge: Judge | None
+    ) -> int:
         """Write, remove, declare whole; once more where Redis was emptied or restarted meanwhile."""
         changed = 0
         for _ in range(ROUNDS):
@@ -207,8 +216,9 @@ class SchedulerService:
             mark = f"{self._prefix}schedule:rebuild:{uuid4().hex}"
             with self._redis.answering():
                 await self._redis.client.set(mark, "", px=MARK_KEPT)
-            changed += await self._write(entries)
-            changed += await self._remove_others(ids, gone)
+            wrong = await self.differences.wrong(entries, judge) if judge else entries
+            changed += await self._write(wrong, milliseconds_after(judge.now + LONGEST_HOLD) if judge else "")
+            changed += await self._remove_others(ids, gone, judge)
             with self._redis.answering():
                 keys = [self._epoch_key, self._configs_key, mark]
                 epoch = await self._settle(keys=keys, args=[uuid4().hex, scripts.COMPLETE])
@@ -216,23 +226,27 @@ class SchedulerService:
                 self._aligned_at = restarts
                 with self._redis.answering():
                     await self._redis.client.set(self._aligned_key, "", px=ALIGNED_FOR)
+                if judge:
+                    await self.differences.remember(judge.seen)
                 return changed
         raise StoreUnavailable(f"redis: {self._redis.place}: emptied again and again while it was rebuilt")
 
-    async def _write(self, entries: Sequence[Entry]) -> int:
+    async def _write(self, entries: Sequence[Entry], latest: str = "") -> int:
         changed = 0
         for chunk in _chunks(entries):
-            changed += await self._send(self._align, f"[{','.join([entry.packed for entry in chunk])}]")
+            changed += await self._send(self._align, f"[{','.join([entry.packed for entry in chunk])}]", latest)
         return changed
 
-    async def _remove_others(self, ids: Collection[int], gone: Gone | None) -> int:
-        others: Collection[int] = await self._others(ids)
+    async def _remove_others(self, ids: Collection[int], gone: Gone | None, judge: Judge | None) -> int:
+        others: Collection[int] = await self.others(ids)
         if others and gone is not None:
             others = await gone(others)
+        if others and judge:
+            await judge.strays(others)
         return await self.unregister(*others)
 
-    async def _others(self, ids: Collection[int]) -> set[int]:
-        """The ids kept here that are not among `ids`, all of which have just been written."""
+    async def others(self, ids: Collection[int]) -> set[int]:
+        """The ids kept here that are not among `ids`, all of which are here."""
         client = self._redis.client
         with self._redis.answering():
             if not await client.sismember(self._configs_key, scripts.COMPLETE):
@@ -253,9 +267,9 @@ class SchedulerService:
     async def _run(self, script: Any, items: Sequence[Any]) -> int:
         return await self._send(script, json.dumps(items))
 
-    async def _send(self, script: Any, text: str) -> int:
+    async def _send(self, script: Any, *args: str) -> int:
         with self._redis.answering():
-            return int(await script(args=[self._prefix, text]))
+            return int(await script(args=[self._prefix, *args]))
 
     async def _ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         with self._redis.answering():

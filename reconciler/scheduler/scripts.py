@@ -121,10 +121,10 @@ return returned
 # queued. Only a pause has a reason and an end. What is unchanged costs one call: queues are mended together (NX
 # leaves a score alone).
 #   ARGV   prefix, JSON of id, queue, state, digest, next_run, reason, until, when to look, and so on: flat, which
-#          cjson reads in half the time
+#          cjson reads in half the time; a moment, or nothing: a score later than it and than when to look is set back
 #   returns the number of entries that differed
 ALIGN = """
-local prefix, changed, ids = ARGV[1], 0, {}
+local prefix, changed, ids, latest = ARGV[1], 0, {}, tonumber(ARGV[3])
 local keys, queued, unqueued = {}, {}, {}
 local fields = {'state', 'digest', 'next_run', 'queue', 'reason', 'until'}
 local flat = cjson.decode(ARGV[2])
@@ -154,6 +154,10 @@ for n = 1, #flat, 8 do
     redis.call('HSET', status, unpack(row))
     if look ~= '' then redis.call('ZADD', due, look, id) else redis.call('ZREM', due, id) end
     changed = changed + 1
+  elseif latest and look ~= ''
+      and (tonumber(redis.call('ZSCORE', due, id)) or 0) > math.max(latest, tonumber(look)) then
+    redis.call('ZADD', due, look, id)
+    changed = changed + 1
   elseif look ~= '' then
     local list = queued[due]
     list[#list + 1] = look
@@ -174,7 +178,8 @@ if #ids > 0 then redis.call('SADD', prefix .. 'schedule:configs', unpack(ids)) e
 return changed
 """
 
-# Which configs are not kept here as they should be, judged by all but their instant.
+# Which configs are not kept here as they should be, judged by all but their instant. Whether one is suspended only its
+# spec can say: those count as differing.
 #   ARGV   prefix, JSON of id, digest, "1" where it is paused, end of the pause, and so on: flat
 #   returns their ids
 DIFFERING = """
@@ -185,7 +190,7 @@ for n = 1, #flat, 4 do
   local h = redis.call('HMGET', prefix .. 'schedule:status:' .. id, 'state', 'digest', 'queue', 'next_run', 'until')
   local is_paused = h[1] == 'paused'
   if h[2] ~= digest or not h[3]
-      or h[1] ~= 'suspended' and is_paused ~= (paused ~= '') or is_paused and (h[5] or '') ~= ends
+      or h[1] == 'suspended' or is_paused ~= (paused ~= '') or is_paused and (h[5] or '') ~= ends
       or h[1] == 'active' and h[4] and not redis.call('ZSCORE', prefix .. 'schedule:due:' .. h[3], id) then
     differing[#differing + 1] = id
   else

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,9 +58,43 @@ class LocatedSpec:
 
 @dataclass(frozen=True, slots=True)
 class SpecSet:
-    """Everything found under a directory. With faults it is not complete, and nothing may be pruned or applied."""
+    """Everything found under a directory. With faults it is not complete, and nothing may be pruned or applied.
+
+    `held` are the places that the faults are about, relative to the directory: a file, `team/` for a whole folder, ""
+    for everything. `held_names` are the names that documents there have, as far as they can be read: a task may have
+    moved into a file that is faulty now.
+    """
 
     specs: tuple[LocatedSpec, ...] = ()
     faults: tuple[Fault, ...] = ()
     warnings: tuple[Fault, ...] = ()
     files: int = 0
+    held: tuple[str, ...] = ()
+    held_names: tuple[str, ...] = ()
+
+
+def good(read: SpecSet) -> SpecSet:
+    """The specs of files without any fault, for whoever holds the others as they were.
+
+    A set whose faults are about everything comes back as it is, faults and all: there is no good part of it.
+    """
+    is_held = below(read.held)
+    if is_held(""):
+        return read
+    return replace(read, specs=tuple(one for one in read.specs if not is_held(one.path)), faults=())
+
+
+def below(held: Iterable[str]) -> Callable[[str], bool]:
+    """Tells of a path whether it is one of `held`, or in one of the folders there."""
+    places = frozenset(held)
+
+    def is_held(path: str) -> bool:
+        return path in places or "" in places or any(f"{folder}/" in places for folder in _folders(path))
+
+    return is_held if places else lambda path: False
+
+
+def _folders(path: str) -> Iterable[str]:
+    """`a` and `a/b` of `a/b/c.yaml`."""
+    parts = path.split("/")
+    return ("/".join(parts[:depth]) for depth in range(1, len(parts)))

@@ -58,8 +58,10 @@ async def apply(tx: Transaction, work: Work) -> None:
         await configs.upsert(tx, rows, work.revision)
         if any(row.spec["after"] for row in rows):
             await _refuse_circles(tx)
-        digests = {key.name: key.digest for key in work.keys}
-        await revisions.append(tx, [row for row in rows if digests.get(row.name) != row.digest], work.sync_id)
+        # A move and an adoption, too: what was changed by hand is found by holding configs against these.
+        by_hand = {change.name for change in changed if change.is_drift}
+        await revisions.append_in_force(tx, [row.name for row in rows if row.name not in by_hand], work.sync_id)
+        await revisions.append_new(tx, [row for row in rows if row.name in by_hand], work.sync_id)
     if removed:
         await configs.delete(tx, removed)
         await revisions.mark_removed(tx, removed)

@@ -33,6 +33,14 @@ class Notices:
         if not self._said.get("postgresql"):
             self._say("postgresql", logging.WARNING, [reason])
 
+    def source(self, lines: Iterable[str]) -> None:
+        """That the source cannot be reached, or not be trusted: no line when it can again."""
+        lines = list(lines)
+        was_away = bool(self._said.get("source"))
+        self._say("source", logging.ERROR, lines)
+        if was_away and not lines:
+            log.info("%sthe source can be read again", self._prefix)
+
     def faults(self, lines: Iterable[str]) -> None:
         """Those lines that were not there the last time; none where there were some is good news."""
         lines = list(lines)
@@ -62,7 +70,27 @@ class Notices:
             self._say("refusal", logging.WARNING, (refusal.text for refusal in plan.refusals))
             if plan.has_changes:
                 log.info("%s%s", self._prefix, applied(plan, revision))
+            self._held(plan)
+            self._drifted(plan)
+            self._pinned(outcome)
         self._redis(outcome.trouble)
+
+    def _held(self, plan: Plan) -> None:
+        names = sorted(plan.held)
+        self._say("held", logging.WARNING, [f"held: {_listed(names)}: the last good state stays"] if names else [])
+
+    def _drifted(self, plan: Plan) -> None:
+        """What somebody changed by hand: once for as long as it is left, and each time that it is put right."""
+        left = [f"drift: {change.name}: {change.reason}: left, and reported only" for change in plan.drifted]
+        self._say("drift", logging.WARNING, left)
+        if names := [change.name for change in plan.changes if change.is_drift]:
+            log.warning("%sdrift: changed by hand and put right: %s", self._prefix, _listed(names))
+
+    def _pinned(self, outcome: Pass) -> None:
+        was_pinned = bool(self._said.get("pin"))
+        self._say("pin", logging.WARNING, [outcome.pin.text] if outcome.pin else [])
+        if was_pinned and not outcome.pin:
+            log.info("%sno longer pinned", self._prefix)
 
     def _redis(self, trouble: str | None) -> None:
         if trouble is None:
@@ -75,14 +103,18 @@ class Notices:
         lines = list(lines)
         for line in lines:
             if line not in self._said.get(kind, ()):
-                log.log(level, "%s%s", self._prefix, line)
+                # What git says of a source names it already.
+                log.log(level, "%s%s", "" if line.startswith("source '") else self._prefix, line)
         self._said[kind] = frozenset(lines)
 
 
 def applied(plan: Plan, revision: Revision) -> str:
     """`applied a1b2c3d: 1 created, 2 updated (nightly-sales, report, disk-space)`."""
-    names = [change.name for change in plan.changes]
-    listed = ", ".join([*names[:NAMED], *(["…"] if len(names) > NAMED else [])])
+    listed = _listed([change.name for change in plan.changes])
     counts = ", ".join(f"{count:,} {DONE[verb]}" for verb, count in plan.counts().items() if count)
     what = f"applied {revision.short}" if revision.commit else "applied"
     return f"{what}: {counts} ({listed})"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join([*names[:NAMED], *(["…"] if len(names) > NAMED else [])])

@@ -20,7 +20,7 @@ log = logging.getLogger("reconciler.watching")
 # It tells of each burst at info, and so does whoever listens here.
 logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
-SUFFIXES: Final = frozenset({".yaml", ".yml", ".txt", ".py"})
+SUFFIXES: Final = frozenset({".yaml", ".yml", ".txt", ".ics", ".py"})
 IGNORED: Final = frozenset({".git", ".reconciler", "__pycache__", ".venv", "node_modules"})
 STEP_MS: Final = 25  # a burst is over when so long nothing was written
 LONGEST_BURST_MS: Final = 250

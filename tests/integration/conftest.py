@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from psycopg.types.json import Jsonb
 
 from reconciler.align import align
 from reconciler.children.children import Children
-from reconciler.db import runners
+from reconciler.db import configs, runners
 from reconciler.db.link import Link
 from reconciler.execute import Call, Outcome
 from reconciler.runner import Runner
 from reconciler.scheduler import RedisServiceManager, SchedulerService
-from reconciler.settings import RunnerSettings
+from reconciler.settings import RunnerSettings, Settings, SourceSettings
 from reconciler.spec import TaskSpec
+from reconciler.sync.loop import Loop, sync_loop
+from reconciler.sync.reconcile import Pass
 
 DEADLINE = 60.0
 STORE = "postgresql://app:s%40me-word@db/app"
@@ -244,7 +247,8 @@ class House:
             [name, document, spec.digest],
         )
         await self.link.run(
-            "insert into task_revisions (name, digest, spec, sync_id) values (%s, %s, %s, 1)",
+            "insert into task_revisions (source, path, name, digest, spec, sync_id, revision)"
+            " values ('default', 'a.yaml', %s, %s, %s, 1, 'abc')",
             [name, spec.digest, document],
         )
         await self.link.run(
@@ -322,3 +326,87 @@ async def house(
     redis = RedisServiceManager(redis_url, redis_prefix)
     yield House(link, redis, database_url, tmp_path)
     await redis.close()
+
+
+class Running:
+    """A loop under way, with what it did so far."""
+
+    def __init__(self, project: Path, link: Link, scheduler: SchedulerService) -> None:
+        self.project, self.link, self.scheduler = project, link, scheduler
+        self.passes: list[Pass] = []
+        self.order: list[str] = []  # the sources of those passes
+        self.turns: list[str] = []  # the same, with passes that came to nothing
+        self.reloads = 0
+        self.trouble: Exception | None = None
+
+    def heard(self, source: SourceSettings, outcome: Pass) -> None:
+        self.passes.append(outcome)
+        self.order.append(source.name)
+
+    async def reloaded(self) -> None:
+        self.reloads += 1
+        if self.trouble:
+            raise self.trouble
+
+    async def until(self, condition: Callable[[], bool | Awaitable[bool]]) -> None:
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                found = condition()
+                if found if isinstance(found, bool) else await found:
+                    return
+                await asyncio.sleep(0.01)
+
+    async def passed(self, more: int = 1) -> None:
+        """Until so many further passes are over."""
+        wanted = len(self.passes) + more
+        await self.until(lambda: len(self.passes) >= wanted)
+
+    async def names(self) -> list[str]:
+        return [key.name for key in await configs.keys(self.link)]
+
+    async def has(self, *names: str) -> bool:
+        return await self.names() == sorted(names)
+
+
+@pytest.fixture
+def running(
+    project: Path, database_url: str, scheduler: SchedulerService, caplog: pytest.LogCaptureFixture
+) -> Callable[..., Any]:
+    """`async with running(watch=True, interval=…, sources=…) as loop`."""
+    caplog.set_level(logging.INFO, logger="reconciler")
+    (project / "tasks" / "__init__.py").write_text(
+        "from reconciler.registry import task\n\n\n@task(name='report')\ndef report(region: str = 'eu'):\n    pass\n"
+    )
+
+    @asynccontextmanager
+    async def run(
+        *,
+        watch: bool = False,
+        interval: timedelta = timedelta(hours=1),
+        sources: Sequence[SourceSettings] = (),
+        allow_rewind: bool = False,
+    ) -> AsyncIterator[Running]:
+        link, own = Link(database_url), Link(database_url)
+        found = Running(project, own, scheduler)
+        loop = Loop(
+            settings=Settings(directory=project, sources=tuple(sources) or (SourceSettings(interval=interval),)),
+            link=link,
+            scheduler=scheduler,
+            watch=watch,
+            actor="test",
+            allow_rewind=allow_rewind,
+            on_code_change=found.reloaded,
+            on_pass=lambda source, outcome: found.heard(source, outcome),
+            on_turn=lambda source, outcome, seconds: found.turns.append(source.name),
+        )
+        task = asyncio.create_task(sync_loop(loop))
+        try:
+            yield found
+            assert not task.done(), task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await link.close()
+            await own.close()
+
+    return run

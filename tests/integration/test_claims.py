@@ -32,7 +32,9 @@ async def config(link: Link, name: str, **spec: Any) -> None:
         [name, Jsonb(document)],
     )
     await link.run(
-        "insert into task_revisions (name, digest, spec, sync_id) values (%s, 'd', %s, 1)", [name, Jsonb(document)]
+        "insert into task_revisions (source, path, name, digest, spec, sync_id)"
+        " values ('default', 'a.yaml', %s, 'd', %s, 1)",
+        [name, Jsonb(document)],
     )
     await link.run("insert into task_cursors (name, through) values (%s, %s)", [name, START])
 

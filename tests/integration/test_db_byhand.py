@@ -153,7 +153,8 @@ async def test_a_name_was_born_with_its_first_revision_or_else_when_it_was_store
     assert await filling.born(a, "a", NOON) == NOON
     for hours in (3, 2):
         await a.run(
-            "insert into task_revisions (name, digest, spec, sync_id, applied_at) values ('a', 'd', '{}', 1, %s)",
+            "insert into task_revisions (source, path, name, digest, spec, sync_id, applied_at)"
+            " values ('default', 'a.yaml', 'a', 'd', '{}', 1, %s)",
             [NOON + hours * HOUR],
         )
     assert await filling.born(a, "a", NOON) == NOON + 2 * HOUR

@@ -79,9 +79,9 @@ async def test_nothing_to_write_sends_nothing() -> None:
 
 async def test_more_rows_than_a_statement_takes_are_all_written(link: Link) -> None:
     rows = [row(f"{n:05}") for n in range(25, 0, -1)]
-    chunks = [chunk.obj for chunk in configs.in_chunks(rows, size=10)]
-    assert [len(chunk) for chunk in chunks] == [10, 10, 5]
-    assert [record["name"] for chunk in chunks for record in chunk] == sorted(row.name for row in rows)
+    chunks = list(configs.in_chunks(rows, size=10))
+    assert [[len(column) for column in chunk.values()] for chunk in chunks] == [[10] * 5, [10] * 5, [5] * 5]
+    assert [name for chunk in chunks for name in chunk["names"]] == sorted(row.name for row in rows)
 
 
 async def test_every_spec_that_was_in_force_can_be_read(link: Link) -> None:

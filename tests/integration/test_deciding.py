@@ -92,7 +92,11 @@ class Place:
         await link.run(
             "insert into task_configs (name, source, spec, digest, path) values (%s, 'd', %s, %s, 'a')", values
         )
-        await link.run("insert into task_revisions (name, spec, digest, sync_id) values (%s, %s, %s, 1)", values)
+        await link.run(
+            "insert into task_revisions (source, path, name, spec, digest, sync_id)"
+            " values ('default', 'a.yaml', %s, %s, %s, 1)",
+            values,
+        )
         await link.run("insert into task_cursors values (%s, clock_timestamp() - %s::interval)", [name, down])
 
 

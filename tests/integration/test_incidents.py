@@ -36,7 +36,9 @@ async def config(link: Link, name: str = "a", *, through: timedelta | None = tim
         [name, document, spec.digest],
     )
     await link.run(
-        "insert into task_revisions (name, digest, spec, sync_id) values (%s, %s, %s, 1)", [name, spec.digest, document]
+        "insert into task_revisions (source, path, name, digest, spec, sync_id)"
+        " values ('default', 'a.yaml', %s, %s, %s, 1)",
+        [name, spec.digest, document],
     )
     if through is not None:
         await link.run("insert into task_cursors (name, through) values (%s, %s)", [name, await clock(link) - through])
@@ -224,8 +226,9 @@ async def test_a_silence_counts_from_the_end_of_a_pause_or_a_suspension(link: Li
         [LONG_AGO],
     )
     await link.run(
-        """insert into task_revisions (name, digest, spec, sync_id, applied_at, removed_at)
-           values ('was-suspended', 'x', '{"suspend": true}', 1, %s, clock_timestamp() - interval '10 minutes')""",
+        """insert into task_revisions (source, path, name, digest, spec, sync_id, applied_at, removed_at)
+           values ('default', 'a.yaml', 'was-suspended', 'x', '{"suspend": true}', 1, %s,
+                   clock_timestamp() - interval '10 minutes')""",
         [LONG_AGO],
     )
     await Watcher(link).look()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,48 +13,11 @@ import pytest
 from reconciler.db import configs, syncs
 from reconciler.db.link import Link
 from reconciler.errors import StoreUnavailable
-from reconciler.scheduler import SchedulerService
-from reconciler.settings import Settings, SourceSettings
-from reconciler.sync.loop import Loop, code_paths, sync_loop
+from reconciler.settings import Settings
+from reconciler.sync.loop import code_paths
 from reconciler.sync.reconcile import Pass
 
-DEADLINE = 30.0
-LONG = timedelta(hours=1)
 SHORT = timedelta(milliseconds=100)
-
-
-class Running:
-    """A loop under way, with what it did so far."""
-
-    def __init__(self, project: Path, link: Link, scheduler: SchedulerService) -> None:
-        self.project, self.link, self.scheduler = project, link, scheduler
-        self.passes: list[Pass] = []
-        self.reloads = 0
-        self.trouble: Exception | None = None
-
-    async def reloaded(self) -> None:
-        self.reloads += 1
-        if self.trouble:
-            raise self.trouble
-
-    async def until(self, condition: Callable[[], bool | Awaitable[bool]]) -> None:
-        async with asyncio.timeout(DEADLINE):
-            while True:
-                found = condition()
-                if found if isinstance(found, bool) else await found:
-                    return
-                await asyncio.sleep(0.01)
-
-    async def passed(self, more: int = 1) -> None:
-        """Until so many further passes are over."""
-        wanted = len(self.passes) + more
-        await self.until(lambda: len(self.passes) >= wanted)
-
-    async def names(self) -> list[str]:
-        return [key.name for key in await configs.keys(self.link)]
-
-    async def has(self, *names: str) -> bool:
-        return await self.names() == sorted(names)
 
 
 def write(project: Path, name: str, **fields: Any) -> Path:
@@ -65,42 +25,6 @@ def write(project: Path, name: str, **fields: Any) -> Path:
     lines = {"task": "report", "schedule": "'0 2 * * *'"} | fields
     path.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
     return path
-
-
-@pytest.fixture
-def running(
-    project: Path, database_url: str, scheduler: SchedulerService, caplog: pytest.LogCaptureFixture
-) -> Callable[..., Any]:
-    """`async with running(watch=True, interval=…) as loop`."""
-    caplog.set_level(logging.INFO, logger="reconciler")
-    (project / "tasks" / "__init__.py").write_text(
-        "from reconciler.registry import task\n\n\n@task(name='report')\ndef report(region: str = 'eu'):\n    pass\n"
-    )
-
-    @asynccontextmanager
-    async def run(*, watch: bool = False, interval: timedelta = LONG) -> AsyncIterator[Running]:
-        link, own = Link(database_url), Link(database_url)
-        found = Running(project, own, scheduler)
-        loop = Loop(
-            settings=Settings(directory=project, sources=(SourceSettings(interval=interval),)),
-            link=link,
-            scheduler=scheduler,
-            watch=watch,
-            actor="test",
-            on_code_change=found.reloaded,
-            on_pass=lambda _, outcome: found.passes.append(outcome),
-        )
-        task = asyncio.create_task(sync_loop(loop))
-        try:
-            yield found
-            assert not task.done(), task
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await link.close()
-            await own.close()
-
-    return run
 
 
 async def test_a_save_is_in_both_stores_without_waiting_for_the_interval(
@@ -222,7 +146,7 @@ async def test_a_pass_that_fails_is_tried_again_before_the_interval(
     project: Path, running: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from reconciler.errors import StoreUnavailable
-    from reconciler.sync import loop as module
+    from reconciler.sync import source as module
 
     write(project, "nightly")
     real, failures = module.reconcile, [StoreUnavailable("postgresql: x: refused"), KeyError("odd")]
@@ -238,6 +162,48 @@ async def test_a_pass_that_fails_is_tried_again_before_the_interval(
         await loop.until(lambda: bool(loop.passes))
     assert caplog.messages[0] == "postgresql: x: refused"
     assert "postgresql: back" in caplog.messages
+
+
+async def test_what_changes_during_a_pass_leads_to_one_more_and_never_to_two_at_once(
+    project: Path, running: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reconciler.sync import source as module
+
+    write(project, "nightly")
+    real, under_way, most = module.reconcile, 0, 0
+
+    async def slow(*args: Any) -> Pass:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        if not (project / "specs" / "second.yaml").exists():
+            write(project, "second")  # too late for what was read
+            for _ in range(5):
+                await loop.scheduler.syncing.ask("default")
+        outcome = await real(*args)
+        under_way -= 1
+        return outcome
+
+    monkeypatch.setattr(module, "reconcile", slow)
+    async with running(watch=True) as loop:
+        await loop.until(lambda: loop.has("nightly", "second"))
+    assert most == 1
+
+
+async def test_a_source_that_is_left_to_another_service_is_tried_again_soon(
+    project: Path, running: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reconciler.sync import source as module
+
+    write(project, "nightly")
+    real, busy = module.reconcile, [Pass(is_busy=True), Pass(is_busy=True)]
+
+    async def contended(*args: Any) -> Pass:
+        return busy.pop() if busy else await real(*args)
+
+    monkeypatch.setattr(module, "reconcile", contended)
+    async with running() as loop:  # with an interval of an hour
+        await loop.until(lambda: loop.has("nightly"))
 
 
 async def test_two_services_on_one_database_apply_a_change_once(project: Path, running: Any) -> None:

@@ -189,7 +189,8 @@ async def test_an_unknown_target_is_one_line_and_no_loop(
 async def test_who_was_to_be_told_of_a_removed_task_still_is(link: Link, notifier: Notifier, listener: Any) -> None:
     spec = TaskSpec.model_validate({"name": "sales", "task": "t", "notify": {"to": ["ops"]}})
     await link.run(
-        "insert into task_revisions (name, digest, spec, sync_id, removed_at) values ('sales', 'd', %s, 1, now())",
+        "insert into task_revisions (source, path, name, digest, spec, sync_id, removed_at)"
+        " values ('default', 'a.yaml', 'sales', 'd', %s, 1, now())",
         [Jsonb(spec.document())],
     )
     await opened(link)

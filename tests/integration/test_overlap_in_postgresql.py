@@ -50,7 +50,11 @@ class Names:
         await self.link.run(
             "insert into task_configs (name, source, spec, digest, path) values (%s, 'd', %s, 'd', 'a')", values
         )
-        await self.link.run("insert into task_revisions (name, spec, digest, sync_id) values (%s, %s, 'd', 1)", values)
+        await self.link.run(
+            "insert into task_revisions (source, path, name, spec, digest, sync_id)"
+            " values ('default', 'a.yaml', %s, %s, 'd', 1)",
+            values,
+        )
         await self.link.run("insert into task_cursors (name, through) values (%s, %s)", [name, START])
 
     async def seen(self, name: str) -> datetime:

@@ -121,6 +121,23 @@ async def test_nothing_changed_is_the_same_answer_and_a_change_is_seen(project: 
     assert [one.spec.name for one in (await project.read()).specs] == ["a", "b"]
 
 
+async def test_many_files_come_in_parts_and_what_is_held_comes_with_them(project: Project) -> None:
+    for number in range(1_100):
+        project.spec(f"n{number:04}", "task: reports.build\nparams: {region: eu}\n")
+    project.spec("x", "task: reports.biuld\nname: moved\n")
+    first = await project.read()
+    assert [one.name for one in first.specs] == ["a", *(f"n{number:04}" for number in range(1_100))]
+    assert (first.held, first.held_names) == (("x.yaml",), ("moved", "x"))
+    (project.specs / "team").mkdir()
+    (project.specs / "n0007.yaml").rename(project.specs / "team/n0007.yaml")
+    second = await project.read()
+    assert second.specs[-1].path == "team/n0007.yaml"
+    assert second.specs[-1].spec is first.specs[8].spec  # moved, and its document was not sent again
+    assert len(second.specs) == len(first.specs)
+    await project.reader.restart()
+    assert (await project.read()).specs == second.specs
+
+
 async def test_each_environment_has_its_own_answers(project: Project) -> None:
     project.spec("a", "task: reports.build\nparams: {region: eu}\nenvironments: {prod: {queue: q}}\n")
     queues = [(await project.read(environment)).specs[0].spec.queue for environment in (None, "prod", None, "prod")]

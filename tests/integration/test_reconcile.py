@@ -54,7 +54,7 @@ async def set_through(link: Link, name: str, moment: datetime) -> None:
 
 async def snapshot(link: Link, scheduler: SchedulerService) -> list[Any]:
     """Everything in either store, with the row versions that any write would change."""
-    tables = ["task_configs", "task_cursors", "task_revisions", "task_skips", "syncs"]
+    tables = ["task_configs", "task_cursors", "task_revisions", "task_skips", "syncs", "sources", "drifts"]
     kept: list[Any] = [await rows(link, f"select t.xmin::text, t::text from {table} t order by 2") for table in tables]
     ids = [key.id for key in await configs.keys(link)]
     return [*kept, await scheduler.status(ids), await scheduler.epoch()]
@@ -128,12 +128,15 @@ async def test_an_unrelated_edit_leaves_what_is_due_alone(
     assert status[config.id]["next_run"] == LONG_AGO.replace(hour=2)
 
 
-async def test_a_moved_file_adds_no_revision_of_the_spec(link: Link, scheduler: SchedulerService) -> None:
+async def test_a_moved_file_is_a_revision_of_the_same_spec(link: Link, scheduler: SchedulerService) -> None:
     await reconcile(specs(located("a")), link, scheduler, request())
     await reconcile(specs(located("a", "moved/a.yaml")), link, scheduler, request())
     [config] = await configs.load(link)
     assert config.path == "moved/a.yaml"
-    assert len(await rows(link, "select * from task_revisions")) == 1
+    found = await rows(
+        link, "select path, digest = %(now)s from task_revisions order by id".replace("%(now)s", f"'{config.digest}'")
+    )
+    assert found == [("a.yaml", True), ("moved/a.yaml", True)]
 
 
 async def test_instants_inside_a_pause_stay_paused_when_the_schedule_is_edited(
@@ -260,7 +263,7 @@ async def test_another_source_keeps_its_names_until_they_are_adopted(link: Link,
 
 async def test_a_preview_writes_nothing(link: Link, scheduler: SchedulerService) -> None:
     before = await snapshot(link, scheduler)
-    plan = await preview(specs(located("a")), link, Options())
+    plan = await preview(specs(located("a")), link, request())
     assert plan.has_changes
     assert await snapshot(link, scheduler) == before
 

@@ -117,7 +117,10 @@ async def test_syncs_go_but_for_the_last_of_a_source_and_those_that_a_revision_n
                values (%(source)s, true, 'ada', %(at)s, %(at)s)""",
             {"source": source, "at": START + day * DAY},
         )
-    await link.run("insert into task_revisions (name, digest, spec, sync_id) values ('x', 'd', '{}', 2)")
+    await link.run(
+        "insert into task_revisions (source, path, name, digest, spec, sync_id)"
+        " values ('default', 'a.yaml', 'x', 'd', '{}', 2)"
+    )
     assert (await prune(link, START + 60 * DAY, batch=1)).syncs == 2
     assert await link.run("select id from syncs order by id") == [(2,), (3,), (5,)]
 
@@ -199,7 +202,14 @@ async def test_outages_and_what_was_told_of_closed_incidents_go(link: Link) -> N
                values (%(name)s, 'failure', %(at)s, %(closed)s, %(due)s)""",
             {"name": name, "at": START, "closed": closed and START + closed * DAY, "due": due and START + due * DAY},
         )
-    assert await prune(link, START + 40 * DAY) == Pruned(outages=1, incidents=1)
+    for name, ended in (("put right", 1), ("open", None), ("late", 30)):
+        await link.run(
+            """insert into drifts (source, name, side, detail, seen_at, ended_at)
+               values ('default', %(name)s, 'redis', '{}', %(at)s, %(ended)s)""",
+            {"name": name, "at": START, "ended": ended and START + ended * DAY},
+        )
+    assert await prune(link, START + 40 * DAY) == Pruned(outages=1, incidents=1, drifts=1)
+    assert await link.run("select name from drifts order by id") == [("open",), ("late",)]
     assert await link.run("select name from incidents order by id") == [("untold",), ("open",), ("late",)]
 
 

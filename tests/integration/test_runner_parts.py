@@ -52,7 +52,11 @@ class Part:
         await self.link.run(
             "insert into task_configs (name, source, spec, digest, path) values (%s, 'default', %s, %s, 'a')", values
         )
-        await self.link.run("insert into task_revisions (name, spec, digest, sync_id) values (%s, %s, %s, 1)", values)
+        await self.link.run(
+            "insert into task_revisions (source, path, name, spec, digest, sync_id)"
+            " values ('default', 'a.yaml', %s, %s, %s, 1)",
+            values,
+        )
         await self.link.run("insert into task_cursors values (%s, clock_timestamp() - interval '1 hour')", [name])
 
     async def begun(self, name: str) -> Run:

@@ -134,7 +134,8 @@ async def test_what_may_run_beside_others_is_had_all_at_once(work: Work) -> None
 async def test_what_is_too_late_to_start_is_never_had_and_becomes_a_skip(work: Work) -> None:
     spec = Jsonb({"deadline": {"start": "10m", "finish": None}})
     await work.link.run(
-        "insert into task_revisions (name, digest, spec, sync_id) values ('a', 'd', %s, 1), ('a', 'd', %s, 2)",
+        "insert into task_revisions (source, path, name, digest, spec, sync_id)"
+        " values ('default', 'a.yaml', 'a', 'd', %s, 1), ('default', 'a.yaml', 'a', 'd', %s, 2)",
         [spec, spec],
     )
     later = datetime.now(UTC) + timedelta(hours=1)

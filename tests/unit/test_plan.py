@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import UsageError
-from reconciler.plan import ABSENT, Change, FieldChange, edited, field_changes, make_plan
-from reconciler.plan.guards import Options, prune_budget
+from reconciler.plan import ABSENT, Change, Facts, FieldChange, edited, field_changes, gone, make_plan
+from reconciler.plan.drift import Drift
+from reconciler.plan.evidence import removed_paths, with_evidence
+from reconciler.plan.guards import Options, Reached, prune_budget, rewind_refusal
 
 DEFAULTS: dict[str, Any] = {
     "schedule": ["0 2 * * *"],
@@ -70,9 +73,10 @@ def held(name: str, source: str = "default", path: str | None = None, **fields: 
 
 
 def plan(specs: list[Wanted], configs: list[Held], **options: Any):
-    names = edited(specs, configs)
+    facts = options.pop("facts", Facts())
+    names = {*edited(specs, configs), *gone(specs, configs, options.get("source", "default"))} | set(facts.drift.found)
     documents = {config.name: config.document for config in configs if config.name in names}
-    return make_plan(specs, configs, documents, Options(**options))
+    return make_plan(specs, configs, documents, Options(**options), facts)
 
 
 def only(specs: list[Wanted], configs: list[Held], **options: Any) -> Change:
@@ -81,7 +85,8 @@ def only(specs: list[Wanted], configs: list[Held], **options: Any) -> Change:
 
 
 def test_a_new_spec_is_created_and_counts_from_now() -> None:
-    assert only([wanted("a")], []) == Change("create", "a", "a.yaml", "new", (), True, True)
+    one = wanted("a")
+    assert only([one], []) == Change("create", "a", "a.yaml", "new", (), True, True, after_digest=one.digest)
 
 
 def test_the_same_digest_and_path_is_no_change() -> None:
@@ -247,6 +252,173 @@ def test_a_budget_without_sense_is_a_usage_error_even_when_nothing_is_deleted(te
 def test_values_that_python_takes_for_equal_still_differ(before: Any, after: Any) -> None:
     [change] = field_changes(before, after)
     assert (change.field, change.before, change.after) == ("p", before.get("p", ABSENT), after["p"])
+
+
+def test_a_protected_name_stays_and_the_others_go() -> None:
+    found = plan([wanted("a")], [held("a"), held("b", protect=True), held("c")])
+    assert [(change.verb, change.name) for change in found.changes] == [("delete", "c")]
+    [refusal] = found.refusals
+    assert (refusal.what, refusal.names) == ("protect", ("b",))
+    assert refusal.text == (
+        "protect refused: b is protected and no longer in source 'default'; if it is meant to go:"
+        " put it back with 'protect: false', apply that, and then remove it"
+    )
+
+
+def test_a_protected_name_stays_also_where_everything_is_meant_to_go() -> None:
+    found = plan([], [held("a", protect=True), held("b")], allow_empty=True, max_prune="100%")
+    assert [change.name for change in found.changes] == ["b"]
+    assert [refusal.what for refusal in found.refusals] == ["protect"]
+
+
+def test_what_a_faulty_file_holds_counts_as_present() -> None:
+    configs = [held("a"), held("b", path="team/b.yaml"), held("c"), held("d", path="d.yaml")]
+    facts = Facts(held=("a.yaml", "team/"), held_names=frozenset({"c"}))
+    found = plan([wanted("new")], configs, facts=facts)
+    assert [(change.verb, change.name) for change in found.changes] == [("create", "new"), ("delete", "d")]
+    assert (found.held, found.unchanged, found.refusals) == (("a", "b", "c"), 3, ())
+
+
+def test_nothing_but_held_files_is_no_empty_source() -> None:
+    found = plan([], [held("a")], facts=Facts(held=("a.yaml",)))
+    assert (found.changes, found.refusals, found.held) == ((), (), ("a",))
+
+
+@pytest.mark.parametrize(
+    ("gone", "new", "pairs"),
+    [
+        ({"old": {}}, {"new": {}}, {"new": "old", "old": "new"}),
+        ({"old": {"timeout": "1m"}}, {"new": {}}, {}),
+        ({"old": {}}, {"one": {}, "two": {}}, {"one": "old", "old": "one"}),
+        ({"x": {}, "y": {}}, {"one": {}, "two": {}}, {"one": "x", "x": "one", "two": "y", "y": "two"}),
+    ],
+)
+def test_a_likely_rename_is_a_document_that_is_equal_but_for_its_name(
+    gone: dict[str, Any], new: dict[str, Any], pairs: dict[str, str]
+) -> None:
+    specs = [wanted("stays", timeout="9m"), *(wanted(name, **fields) for name, fields in new.items())]
+    configs = [held("stays", timeout="9m"), *(held(name, **fields) for name, fields in gone.items())]
+    found = plan(specs, configs, max_prune="100%")
+    assert {change.name: change.looks_like for change in found.changes if change.looks_like} == pairs
+
+
+def test_a_rename_whose_deletion_is_refused_is_said_all_the_same() -> None:
+    change = only([wanted("new", protect=True), wanted("b")], [held("old", protect=True), held("b")])
+    assert (change.name, change.looks_like) == ("new", "old")
+
+
+@dataclass(frozen=True)
+class Found:
+    name: str
+    kind: str
+    digest: str | None
+    source: str = "default"
+
+
+WRITTEN = wanted("a").digest
+EDITED = {"timeout": "1m"}
+
+
+@pytest.mark.parametrize(
+    ("specs", "configs", "found", "verb", "is_drift"),
+    [
+        # git says what the last sync wrote, the config does not
+        ([wanted("a")], [held("a", **EDITED)], Found("a", "changed", WRITTEN), "update", True),
+        ([wanted("a")], [held("a", path="x.yaml")], Found("a", "changed", WRITTEN), "update", True),
+        ([wanted("a")], [held("a", source="other")], Found("a", "changed", WRITTEN), "adopt", True),
+        ([wanted("a")], [], Found("a", "deleted", WRITTEN), "create", True),
+        # the config looks as it should, and is not
+        ([wanted("a")], [held("a")], Found("a", "changed", WRITTEN), "update", True),
+        ([wanted("a")], [held("a")], Found("a", "unknown", None), "update", True),
+        # nobody wrote it, and git does not have it
+        ([wanted("b")], [held("b"), held("a")], Found("a", "unknown", None), "delete", True),
+        # git has moved on as well: an edit like any other
+        ([wanted("a", timeout="2m")], [held("a", **EDITED)], Found("a", "changed", WRITTEN), "update", False),
+        ([wanted("a", timeout="2m")], [], Found("a", "deleted", WRITTEN), "create", False),
+        ([wanted("b")], [held("b"), held("a", **EDITED)], Found("a", "changed", WRITTEN), "delete", False),
+    ],
+)
+def test_what_was_changed_by_hand_is_told_from_what_git_changed(
+    specs: list[Wanted], configs: list[Held], found: Found, verb: str, is_drift: bool
+) -> None:
+    facts = Facts(Drift({"a": found}))
+    change = only(specs, configs, facts=facts)
+    assert (change.verb, change.name, change.is_drift) == (verb, "a", is_drift)
+    assert ("by hand" in change.reason) == is_drift
+    detected = plan(specs, configs, facts=facts, drift="detect")
+    assert [one.name for one in detected.drifted] == (["a"] if is_drift else [])
+    assert [one.name for one in detected.changes] == ([] if is_drift else ["a"])
+    ignored = plan(specs, configs, facts=facts, drift="ignore")
+    assert (ignored.drifted, bool(ignored.changes)) == ((), not is_drift)
+
+
+def test_a_config_that_was_given_to_us_by_hand_is_not_ours_to_delete() -> None:
+    facts = Facts(Drift({"theirs": Found("theirs", "changed", "x", "other")}))
+    found = plan([wanted("a")], [held("a"), held("theirs")], facts=facts)
+    assert (found.changes, found.refusals) == ((), ())
+
+
+REACHED = Reached("9f8e7d6" * 5, datetime(2026, 11, 24, 12, tzinfo=UTC), "ci")
+
+
+@pytest.mark.parametrize(
+    ("commit", "kind", "why", "text"),
+    [
+        ("a1b2c3d" * 5, "same", "", None),
+        ("a1b2c3d" * 5, "descends", "", None),
+        (
+            "a1b2c3d" * 5,
+            "rewinds",
+            "",
+            "rewind refused: a1b2c3d does not descend from 9f8e7d6, applied 2026-11-24 12:00 UTC by ci:"
+            " if that is meant: reconciler apply --allow-rewind --reason '…'",
+        ),
+        (
+            "a1b2c3d" * 5,
+            "unknown",
+            "the clone is shallow: set fetch-depth: 0",
+            "rewind refused: cannot tell whether a1b2c3d descends from 9f8e7d6, applied 2026-11-24 12:00 UTC by ci:"
+            " the clone is shallow: set fetch-depth: 0; or, if it is meant:"
+            " reconciler apply --allow-rewind --reason '…'",
+        ),
+        (
+            None,
+            "unknown",
+            "no git",
+            "rewind refused: no revision is known here (no git), and this would go over 9f8e7d6,"
+            " applied 2026-11-24 12:00 UTC by ci: if that is meant: reconciler apply --allow-rewind --reason '…'",
+        ),
+    ],
+)
+def test_a_revision_goes_forward_or_is_refused(commit: str | None, kind: str, why: str, text: str | None) -> None:
+    refusal = rewind_refusal(commit, REACHED, kind, why)
+    assert (refusal.text if refusal else None) == text
+    assert refusal is None or (refusal.what, refusal.names) == ("rewind", ())
+
+
+@dataclass(frozen=True)
+class Removal:
+    commit: str
+    author: str = "Ada"
+    subject: str = "drop old reports"
+    is_whole_file: bool = True
+
+
+@pytest.mark.parametrize(
+    ("removal", "text"),
+    [
+        (Removal("1a2b3c4d5e6f"), "removed by 1a2b3c4 (Ada: drop old reports)"),
+        (Removal("1a2b3c4d5e6f", is_whole_file=False), "taken out of its file by 1a2b3c4 (Ada: drop old reports)"),
+        (Removal(""), "deleted here, not committed"),
+        (Removal("", is_whole_file=False), "taken out of its file here, not committed"),
+    ],
+)
+def test_a_deletion_says_who_removed_it(removal: Removal, text: str) -> None:
+    found = plan([wanted("a")], [held("a"), held("b")])
+    assert removed_paths(found) == ["b.yaml"]
+    [change] = with_evidence(found, {"b.yaml": removal}).changes
+    assert (change.reason, change.removal) == (text, removal)
+    assert with_evidence(found, {"z.yaml": removal}) == found
 
 
 NAMES = st.sampled_from("abcdefgh")

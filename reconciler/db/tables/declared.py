@@ -43,6 +43,8 @@ task_revisions = Table(
     instant("removed_at"),
     Column("source", Text, nullable=False),
     Column("path", Text, nullable=False),
+    # The commit it came with: the row of its sync is forgotten earlier.
+    Column("revision", Text),
 )
 Index("task_revisions_name", task_revisions.c.name, task_revisions.c.applied_at)
 
