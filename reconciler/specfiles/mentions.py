@@ -38,6 +38,10 @@ class Mention(NamedTuple):
         return Fault(self.path, self.line, self.column, self.field, what)
 
 
+# A line, and all that was said to bring it about.
+Told = tuple[Fault, tuple[Mention, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Outside:
     """What specs may name beyond the specs themselves.
@@ -66,29 +70,30 @@ def _mention(kind: Kind, name: str, other: str, layers: Sequence[Layer], at: tup
     return Mention(kind, name, other, place.path, place.line, place.column, place.field)
 
 
-def unknown_targets(mentions: Iterable[Mention], targets: Collection[str]) -> Iterator[Fault]:
+def unknown_targets(mentions: Iterable[Mention], targets: Collection[str]) -> Iterator[Told]:
     """A fault for each target that the settings do not have."""
     for one in mentions:
         if one.kind == "target" and one.other not in targets:
             hint = did_you_mean(one.other, sorted(targets)) if targets else "add it to notify.targets"
-            yield one.fault(f"no target '{one.other}' in the settings; {hint}")
+            yield one.fault(f"no target '{one.other}' in the settings; {hint}"), (one,)
 
 
-def unknown_names(mentions: Iterable[Mention], names: Collection[str], hint: str) -> Iterator[Fault]:
+def unknown_names(mentions: Iterable[Mention], names: Collection[str], hint: str) -> Iterator[Told]:
     """A line for each name in `after` that no spec has; it ends with the nearest one, else with `hint`."""
     unknown = [one for one in mentions if one.kind == "after" and one.other not in names]
     first = islice(dict.fromkeys(one.other for one in unknown), MOST_GUESSES)
     meant = {other: nearest(other, names) for other in first}
     for one in unknown:
         near = meant.get(one.other)
-        yield one.fault(f"no spec '{one.other}'; " + (f"did you mean '{near}'?" if near else hint))
+        yield one.fault(f"no spec '{one.other}'; " + (f"did you mean '{near}'?" if near else hint)), (one,)
 
 
-def round_in_circles(mentions: Iterable[Mention]) -> Iterator[Fault]:
+def round_in_circles(mentions: Iterable[Mention]) -> Iterator[Told]:
     """A fault for each circle of specs that wait for each other, at what its first name says."""
     places = {(one.name, one.other): one for one in mentions if one.kind == "after"}
     waits: dict[str, list[str]] = {}
     for name, other in places:
         waits.setdefault(name, []).append(other)
     for circle in circles(waits):
-        yield places[circle[0], circle[1 % len(circle)]].fault(words(circle))
+        around = tuple(places[name, circle[(at + 1) % len(circle)]] for at, name in enumerate(circle))
+        yield around[0].fault(words(circle)), around

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.spec import Fault
 from reconciler.specfiles.calendars import Calendars
 from reconciler.specfiles.layers import Check, Layer, Rules
 from reconciler.specfiles.onefile import Held, defaults_in, specs_in
+from reconciler.specfiles.shares import shared_out
 from reconciler.specfiles.walk import DEFAULTS, Amiss, Found, Stamp, Unreadable, Walk, content, is_settled
 from reconciler.specfiles.yamlgate import FILE_BYTES, too_large
+
+# Hears how many files are done, and of how many.
+Progress = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
@@ -48,7 +52,7 @@ class Pass:
         self._chains: dict[str, Chain] = {}
         self._defaults: dict[str, Known] = {}
 
-    def run(self, environment: str | None, check: Check | None) -> None:
+    def run(self, environment: str | None, check: Check | None, progress: Progress) -> None:
         """Look at every file; never raises for what one holds."""
         specs = []
         for file in self.found.files:
@@ -57,8 +61,15 @@ class Pass:
                 self._take_defaults(file, folder + slash)
             else:
                 specs.append((file, folder + slash))
+        unknown = []
         for file, folder in specs:
-            self.known[file.path] = self._spec_file(file, self._chain(folder), environment, check)
+            old = self.before.get(file.path)
+            if old and old.stamp == file.stamp and old.is_settled and self._is_current(old, self._chain(folder)):
+                self.known[file.path] = old
+            else:
+                self.known[file.path] = Known(file.stamp, False, "", Held())  # its place, in order
+                unknown.append((file, folder))
+        self._open(unknown, environment, check, progress)
         self.known |= {folder + DEFAULTS[0]: known for folder, known in self._defaults.items()}
 
     def where(self, path: str) -> str:
@@ -95,24 +106,47 @@ class Pass:
             self._chains[folder] = chain
         return chain
 
-    def _spec_file(self, file: Found, chain: Chain, environment: str | None, check: Check | None) -> Known:
-        old = self.before.get(file.path)
-        is_current = old is not None and old.defaults == chain.digests
-        if old is not None and old.calendars:
-            is_current = is_current and self._calendars.are(old.calendars)
-        if old is not None and is_current and old.stamp == file.stamp and old.is_settled:
-            return old
+    def _is_current(self, old: Known, chain: Chain) -> bool:
+        """Whether all that a file's content depended on besides the file is still as it was."""
+        return old.defaults == chain.digests and (not old.calendars or self._calendars.are(old.calendars))
+
+    def _open(
+        self, files: Sequence[tuple[Found, str]], environment: str | None, check: Check | None, progress: Progress
+    ) -> None:
+        """Read these files and take over what they hold now; many are shared out among processes."""
+
+        left = left_by(check)
+
+        def opened(one: tuple[Found, str]) -> tuple[Known, bool, set[str] | None]:
+            before = len(left)
+            known, is_same = self._opened(one[0], self._chain(one[1]), environment, check)
+            return known, is_same, set(left) if len(left) > before else None  # it may have been noted in a child
+
+        ahead = len(self.found.files) - len(files)
+        answers = shared_out(opened, files, lambda done: progress(ahead + done, len(self.found.files)))
+        for (file, _), (known, is_same, found) in zip(files, answers, strict=True):
+            left.update(found or ())
+            old = self.before.get(file.path)
+            if old is not None and (is_same or old.held == known.held):
+                known.held = old.held
+            else:
+                self.changed += 1
+            self.known[file.path] = known
+
+    def _opened(self, file: Found, chain: Chain, environment: str | None, check: Check | None) -> tuple[Known, bool]:
+        """What the file holds now, and whether that is just what it held before, which is not worked out again."""
         data, fault = self._bytes(file)
         if fault is not None:
-            return self._replaced(old, Known(file.stamp, False, "", Held(faults=[fault])))
+            return Known(file.stamp, False, "", Held(faults=[fault])), False
         known = Known(file.stamp, is_settled(file.stamp), hashlib.sha256(data).hexdigest(), Held())
         known.defaults = chain.digests
-        if old is not None and is_current and old.digest == known.digest:
-            known.held, known.calendars = old.held, old.calendars
-            return known
+        old = self.before.get(file.path)
+        if old is not None and old.digest == known.digest and self._is_current(old, chain):
+            known.calendars = old.calendars
+            return known, True
         rules = Rules(environment, self._calendars.lender(known.calendars), check)
         known.held = self._held(data, file.path, chain, rules)
-        return self._replaced(old, known)
+        return known, False
 
     def _held(self, data: bytes, path: str, chain: Chain, rules: Rules) -> Held:
         shown_path = self.where(path)
@@ -122,13 +156,6 @@ class Pass:
             # A bug of ours costs one file its specs, not the service its pass.
             what = f"cannot be read ({type(error).__name__}: {printable(str(error))[:200]}); please report this"
             return Held(faults=[Fault(shown_path, 1, 1, "file", what)])
-
-    def _replaced(self, old: Known | None, new: Known) -> Known:
-        if old is not None and old.held == new.held:
-            new.held = old.held
-        else:
-            self.changed += 1
-        return new
 
     def _bytes(self, file: Found) -> tuple[bytes, Fault | None]:
         what = None
@@ -143,6 +170,12 @@ class Pass:
             except Unreadable as error:
                 what = str(error)
         return data, Fault(self.where(file.path), 1, 1, "file", what) if what else None
+
+
+def left_by(check: Check | None) -> set[str]:
+    """The tasks that a check could not judge, where it is one that notes them."""
+    found = getattr(check, "left", None)
+    return found if isinstance(found, set) else set()
 
 
 def printable(text: str) -> str:

@@ -1,7 +1,8 @@
 """The process that reads specs for the service: `python -m reconciler.specfiles.reader PARENT MEMORY`.
 
-It answers each question on its stdin with one line on its stdout. Task modules may print, read and loop as they like:
-both are out of their reach, and the parent ends what does not answer.
+It answers each question on its stdin with lines on its stdout: files with their specs, as far as the parent does not
+have them as they are now, and a last line about all of them. Task modules may print, read and loop as they like: both
+are out of their reach, and the parent ends what does not answer.
 """
 
 from __future__ import annotations
@@ -11,17 +12,27 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pydantic_core import to_json
+
 from reconciler.errors import ReconcilerError
 from reconciler.registry import TASKS, auto_discover_tasks
-from reconciler.spec.specset import Fault, SpecSet
+from reconciler.registry.catalogue import catalogue_of, check_of
+from reconciler.registry.discover import without_absent
+from reconciler.spec.specset import Fault, LocatedSpec, SpecSet
 from reconciler.specfiles.mentions import Outside
-from reconciler.specfiles.specfiles import SpecReader, check_against
+from reconciler.specfiles.specfiles import Check, SpecReader, check_against
 
 PR_SET_PDEATHSIG = 1
+# So many files a line, so that neither end holds much more than the specs themselves.
+BATCH = 500
+_Files = Mapping[str, tuple[LocatedSpec, ...]]
 
 
 def main(arguments: list[str]) -> None:
@@ -31,10 +42,15 @@ def main(arguments: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     questions, answers = _lines()
-    answering = Answering()
-    for question in questions:
-        answers.write(answering.line(json.loads(question)))
+
+    def say(line: bytes) -> None:
+        answers.write(line + b"\n")
         answers.flush()
+
+    answering = Answering(say)
+    for question in questions:
+        for line in answering.lines(json.loads(question)):
+            say(line)
 
 
 @dataclass(slots=True)
@@ -43,20 +59,24 @@ class _Asked:
 
     reader: SpecReader
     module_faults: list[str]
+    catalogue: dict[str, Any] | None = None
     answered: SpecSet | None = None
-    sent: set[str] = field(default_factory=set)
+    serial: int = 0
+    sent: dict[str, tuple[LocatedSpec, ...]] = field(default_factory=dict)
 
 
 class Answering:
     """Holds a reader per question, so that each pass only opens what has changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[bytes], None]) -> None:
+        self._say = say
         self._asked: dict[str, _Asked] = {}
 
-    def line(self, question: dict[str, Any]) -> bytes:
-        """The answer as a line of JSON; `error` in it where the question cannot be answered."""
+    def lines(self, question: dict[str, Any]) -> Iterator[bytes]:
+        """The answer as lines of JSON; `error` in the last one where the question cannot be answered."""
         try:
-            answer = self._answer(question)
+            yield from self._answer(question, question.pop("have"))
+            return
         except ReconcilerError as error:
             answer = {"error": str(error)}
         except MemoryError:
@@ -64,29 +84,36 @@ class Answering:
         except Exception as error:
             what = " ".join(f"{type(error).__name__}: {error}".split())
             answer = {"error": f"{question['root']}: the specs cannot be read: {what}: please report this"}
-        return json.dumps(answer).encode() + b"\n"
+        yield json.dumps(answer).encode()
 
-    def _answer(self, question: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, question: dict[str, Any], have: int) -> Iterator[bytes]:
+        catalogue = question.pop("catalogue", None)
         key = json.dumps(question, sort_keys=True)
-        asked = self._asked.get(key) or self._prepared(question)
-        self._asked[key] = asked
+        asked = self._asked.get(key)
+        if asked is None or asked.catalogue != catalogue:
+            asked = self._asked[key] = self._prepared(question, catalogue)
         read = asked.reader.read()
+        if have != asked.serial:
+            asked.answered, asked.sent = None, {}
         if read is asked.answered:
-            return {"unchanged": True}
-        answer = {
-            "specs": [
-                [one.path, one.line, one.digest, None if one.digest in asked.sent else one.spec.document()]
-                for one in read.specs
-            ],
+            yield json.dumps({"unchanged": True}).encode()
+            return
+        before, asked.sent = asked.sent, _by_path(read.specs)
+        asked.answered, asked.serial = read, asked.serial + 1
+        yield from _told(before, asked.sent)
+        last = {
+            "serial": asked.serial,
+            "is_whole": not before,
+            "gone": [path for path in before if path not in asked.sent],
             "faults": [_row(fault) for fault in read.faults],
             "warnings": [_row(warning) for warning in read.warnings],
             "files": read.files,
+            "held": [read.held, read.held_names],
             "module_faults": asked.module_faults,
         }
-        asked.answered, asked.sent = read, {one.digest for one in read.specs}
-        return answer
+        yield json.dumps(last).encode()
 
-    def _prepared(self, question: dict[str, Any]) -> _Asked:
+    def _prepared(self, question: dict[str, Any], catalogue: dict[str, Any] | None) -> _Asked:
         directory = Path(question["directory"])
         os.chdir(directory)
         faults = auto_discover_tasks(question["modules"], directory)
@@ -94,10 +121,34 @@ class Answering:
         reader = SpecReader(
             Path(question["root"]),
             environment=question["environment"],
-            check=check_against(TASKS),
+            check=_check(catalogue),
             outside=Outside(None if targets is None else frozenset(targets), has_others),
+            progress=lambda done, total: self._say(json.dumps({"done": done, "total": total}).encode()),
         )
-        return _Asked(reader, faults)
+        return _Asked(reader, faults if catalogue is None else without_absent(faults), catalogue)
+
+
+def _check(catalogue: dict[str, Any] | None) -> Check:
+    """By the code here, by a catalogue, or where that is empty by what the library alone knows."""
+    if catalogue is None:
+        return check_against(TASKS)
+    return check_of(catalogue or catalogue_of(TASKS), is_partial=not catalogue)
+
+
+def _by_path(specs: Iterable[LocatedSpec]) -> dict[str, tuple[LocatedSpec, ...]]:
+    return {path: tuple(found) for path, found in groupby(specs, attrgetter("path"))}
+
+
+def _told(before: _Files, now: _Files) -> Iterator[bytes]:
+    """Lines with the files that hold something else than before; a spec that stood elsewhere without its document."""
+    changed = [path for path, found in now.items() if before.get(path) != found]
+    known = {one.digest for found in before.values() for one in found} if changed and before else set()
+    for start in range(0, len(changed), BATCH):
+        batch = {
+            path: [[one.line, one.digest, None if one.digest in known else one.spec] for one in now[path]]
+            for path in changed[start : start + BATCH]
+        }
+        yield to_json({"specs": batch})
 
 
 def _row(fault: Fault) -> list[str | int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import ReconcilerError
 from reconciler.spec import Fault, LocatedSpec, SpecSet, TaskSpec
 from reconciler.specfiles.cache import SpecCache, catalogue_of
+from reconciler.specfiles.gathered import gathered
 from reconciler.specfiles.layers import Check
-from reconciler.specfiles.mentions import Outside, round_in_circles, unknown_names, unknown_targets
-from reconciler.specfiles.onepass import Known, Pass
+from reconciler.specfiles.mentions import Outside
+from reconciler.specfiles.onepass import Known, Pass, Progress, left_by
 from reconciler.specfiles.walk import DEFAULTS, Amiss, Found, Walk, alone, walk
 from reconciler.typewords import shown
 
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Check", "Fault", "LocatedSpec", "SpecReader", "SpecSet", "check_against"]
 
-MOST_FAULTS = 10_000
 # So many specs are parsed one by one when they are asked for; whoever wants more wants most of them.
 FETCHED_ALONE = 20
+# Seconds between two words about how far it has come.
+BETWEEN = 0.2
 
 
 class SpecReader:
@@ -42,7 +44,8 @@ class SpecReader:
     `environment` picks from each spec's `environments`. `check` says what is wrong with a spec's task and parameters.
     For a single file, `within` is the directory whose defaults and calendars hold; by default its own. With `cache`, a
     directory, what files held is kept there, and another process parses only those that have changed since. `outside`
-    says what specs may name beyond each other.
+    says what specs may name beyond each other. `progress` hears how many files are done, of how many, at most every
+    `BETWEEN` seconds.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class SpecReader:
         within: Path | None = None,
         cache: Path | None = None,
         outside: Outside = Outside(),  # noqa: B008 - frozen
+        progress: Progress | None = None,
     ) -> None:
         self.root = root
         self.environment = environment
@@ -61,6 +65,7 @@ class SpecReader:
         self.within = within
         self.cache = cache
         self.outside = outside
+        self.progress = progress
         self._fetched: dict[tuple[str, str], LocatedSpec] = {}
         self._fetches = 0
         self._known: dict[str, Known] = {}
@@ -82,13 +87,13 @@ class SpecReader:
                 self._known = cache.load(self._fetch)
             began = time.time_ns()
             now = Pass(found, _shown(base), self._known)
-            now.run(self.environment, self.check)
-            if cache is not None:
+            now.run(self.environment, self.check, _seldom(self.progress))
+            if cache is not None and not left_by(self.check):
                 cache.save(now.known, self._known, began)
             is_same = not now.changed and now.known.keys() == self._known.keys() and found.amiss == self._amiss
             self._known, self._amiss = now.known, found.amiss
             if self._last is None or not is_same:
-                self._last = _gathered(now, None if is_alone else self.environment, self.outside, is_alone)
+                self._last = gathered(now, None if is_alone else self.environment, self.outside, is_alone)
             return self._last
 
     def _cache(self, root: str, shown_root: str) -> SpecCache | None:
@@ -146,69 +151,6 @@ class _TaskCheck:
         return catalogue_of({name: task.function for name, task in self.tasks.items()})
 
 
-def _gathered(now: Pass, environment: str | None, outside: Outside, is_alone: bool) -> SpecSet:
-    faults = [Fault(now.where(path), 1, 1, "file", what) for path, what in now.found.amiss]
-    for known in now.known.values():
-        faults += known.held.faults
-    specs, doubled = _named_once(now)
-    faults += doubled
-    warnings = [warning for known in now.known.values() for warning in known.held.warnings]
-    warnings += _undeclared(now, environment)
-    if mentions := [mention for known in now.known.values() for mention in known.held.mentions]:
-        faults += round_in_circles(mentions)
-        faults += unknown_targets(mentions, outside.targets) if outside.targets is not None else ()
-        is_all = not (is_alone or outside.has_other_sources)
-        hint = "it has to be the name of a spec here" if is_all else "it has to be in force, or among other specs"
-        (faults if is_all else warnings).extend(unknown_names(mentions, _names(now), hint))
-    return SpecSet(
-        tuple(specs),
-        _in_order(faults, now.where("")),
-        _in_order(warnings, now.where("")),
-        len(now.found.files),
-    )
-
-
-def _undeclared(now: Pass, environment: str | None) -> Iterator[Fault]:
-    """A line where the specs tell environments apart and none of them knows the chosen one."""
-    from reconciler.nearest import did_you_mean
-
-    declared = {name for known in now.known.values() for name in known.held.environments}
-    if environment is not None and declared and environment not in declared:
-        what = f"no spec declares {shown(environment)}; {did_you_mean(environment, sorted(declared))}"
-        yield Fault(now.where(""), 1, 1, "environment", what)
-
-
-def _names(now: Pass) -> set[str]:
-    """Every name there is, and what a file that cannot be read may be about."""
-    names = {one.name for known in now.known.values() for one in known.held.named}
-    faulty = [*(path for path, known in now.known.items() if known.held.faults), *(one.path for one in now.found.amiss)]
-    return names | {path.rpartition("/")[2].rpartition(".")[0] for path in faulty}
-
-
-def _named_once(now: Pass) -> tuple[list[LocatedSpec], list[Fault]]:
-    """The good specs, and a fault for every document whose name an earlier one has, be that one good or not."""
-    first: dict[str, tuple[str, int]] = {}
-    specs, doubled = [], []
-    for path, known in now.known.items():
-        for one in known.held.named:
-            if one.name not in first:
-                first[one.name] = path, one.begins
-                specs += [one.spec] if one.spec is not None else []
-                continue
-            other, line = first[one.name]
-            what = f"'{one.name}' is taken by {now.where(other)}:{line}; give one of them another name"
-            doubled.append(Fault(now.where(path), one.line, one.column, "name", what))
-    return specs, doubled
-
-
-def _in_order(faults: Iterable[Fault], root: str) -> tuple[Fault, ...]:
-    ordered = sorted(set(faults))
-    if len(ordered) <= MOST_FAULTS:
-        return tuple(ordered)
-    more = Fault(root, 1, 1, "file", f"and {len(ordered) - MOST_FAULTS} more lines; mend these first")
-    return (*ordered[:MOST_FAULTS], more)
-
-
 def _one_file(file: Path, within: Path) -> Walk:
     """The file, and the defaults of the folders from `within` down to it."""
     folder, top = file.absolute().parent, within.absolute()
@@ -234,6 +176,19 @@ def _shown(root: Path) -> str:
     path = root.absolute()
     text = path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
     return "" if text == "." else f"{text.rstrip('/')}/"
+
+
+def _seldom(progress: Progress | None) -> Progress:
+    said = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if progress is not None and now - said >= BETWEEN:
+            said = now
+            progress(done, total)
+
+    return tell if progress is not None else lambda done, total: None
 
 
 @contextmanager

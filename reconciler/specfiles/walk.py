@@ -43,6 +43,7 @@ class Amiss(NamedTuple):
 
     path: str
     what: str
+    is_folder: bool = False
 
 
 @dataclass(slots=True)
@@ -100,7 +101,7 @@ class _Walker:
             try:
                 self.take(entry, inner, level + 1)
             except OSError as error:
-                self.walk.amiss.append(Amiss(inner, reason(error)))
+                self.walk.amiss.append(Amiss(inner, reason(error), os.path.isdir(entry.path)))  # noqa: PTH112
 
     def take(self, entry: os.DirEntry[str], path: str, level: int) -> None:
         if entry.is_file(follow_symlinks=False):
@@ -126,7 +127,9 @@ class _Walker:
         if not (is_spec or is_folder):
             return
         if not f"{place}/".startswith(self.below):
-            self.walk.amiss.append(Amiss(path, "is a link that leaves the specs' directory; put a copy here"))
+            self.walk.amiss.append(
+                Amiss(path, "is a link that leaves the specs' directory; put a copy here", is_folder)
+            )
         elif is_folder:
             self.links.append((place, path, level))
         else:
@@ -139,11 +142,11 @@ class _Walker:
             if known is None:
                 self.descend(place, path, level)
             else:
-                self.walk.amiss.append(Amiss(path, f"is a link to a directory that is read already, '{known}'"))
+                self.walk.amiss.append(Amiss(path, f"is a link to a directory that is read already, '{known}'", True))
 
     def descend(self, directory: str, path: str, level: int) -> None:
         if level > MOST_LEVELS:
-            self.walk.amiss.append(Amiss(path, f"is deeper than {MOST_LEVELS} directories; move it up"))
+            self.walk.amiss.append(Amiss(path, f"is deeper than {MOST_LEVELS} directories; move it up", True))
         else:
             self.enter(directory, f"{path}/", level)
 

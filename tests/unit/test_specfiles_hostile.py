@@ -270,7 +270,7 @@ def test_directories_without_end_are_told(root: Path) -> None:
 
 
 def test_many_faults_are_told_up_to_a_number(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.specfiles.specfiles.MOST_FAULTS", 5)
+    monkeypatch.setattr("reconciler.specfiles.gathered.MOST_FAULTS", 5)
     for number in range(10):
         (root / f"x{number}.yaml").write_text("task: 5")
     told = faults(root)
