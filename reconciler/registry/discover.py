@@ -17,6 +17,7 @@ from reconciler.nearest import nearest
 from reconciler.registry.registry import LIBRARY, TASKS
 
 DEFAULT_MODULE = "tasks"
+ABSENT = "task_modules: no module named"
 
 
 def discover(
@@ -39,6 +40,17 @@ def discover(
     finally:
         sys.dont_write_bytecode = before
     return walk.faults
+
+
+def has_modules(modules: Sequence[str], directory: Path) -> bool:
+    """Whether any of these modules is here, broken or not; the library alone is none. Nothing is imported."""
+    tops = {name.partition(".")[0] for name in modules}
+    return any((directory / top).is_dir() or (directory / f"{top}.py").is_file() or _is_elsewhere(top) for top in tops)
+
+
+def without_absent(faults: Sequence[str]) -> list[str]:
+    """Where none of the modules is here: the faults but those that are just that, unless a name looks misspelt."""
+    return [fault for fault in faults if not fault.startswith(ABSENT) or "did you mean" in fault]
 
 
 def library_directory() -> Path | None:
@@ -86,7 +98,7 @@ class _Walk:
     def _absence(self, name: str) -> str:
         near = nearest(name, [found.name for found in pkgutil.iter_modules([str(self.directory)])])
         meant = f"; did you mean {near!r}?" if near else ""
-        return f"task_modules: no module named {name!r} in {self.directory} or on the Python path{meant}"
+        return f"{ABSENT} {name!r} in {self.directory} or on the Python path{meant}"
 
     def _fault(self, name: str, error: BaseException) -> str:
         where = _where(error, self.directory) or name
@@ -148,6 +160,15 @@ def _is_library(name: str) -> bool:
         return False
     places = getattr(sys.modules.get(name), "__path__", found.submodule_search_locations if found else None) or []
     return any(Path(place).resolve() == library for place in places)
+
+
+def _is_elsewhere(top: str) -> bool:
+    if _is_library(top):
+        return False
+    try:
+        return top in sys.modules or importlib.util.find_spec(top) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _prefer_own(name: str, directory: Path) -> None:

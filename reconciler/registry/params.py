@@ -38,7 +38,11 @@ class ParamFault:
 
 def check_params(task: Task, params: Mapping[str, object]) -> list[ParamFault]:
     """Missing, unknown and wrongly typed parameters, and references that are not written right."""
-    signature = signature_of(task)
+    return check_by(task.name, signature_of(task), params)
+
+
+def check_by(task: str, signature: Signature, params: Mapping[str, object]) -> list[ParamFault]:
+    """The same for a task of that name whose signature is known, be its function here or not."""
     faults = [*_unknown(task, signature, params), *_missing(task, signature, params)]
     for name, value in params.items():
         if not isinstance(value, _PLAIN):
@@ -53,7 +57,7 @@ def check_params(task: Task, params: Mapping[str, object]) -> list[ParamFault]:
 def bind(task: Task, params: Mapping[str, Any], mask: Mask | None = None) -> tuple[list[Any], dict[str, Any]]:
     """The arguments of a call, coerced to the annotations; ParamsError, all faults in one line, masked."""
     signature = signature_of(task)
-    faults = [*_unknown(task, signature, params), *_missing(task, signature, params)]
+    faults = [*_unknown(task.name, signature, params), *_missing(task.name, signature, params)]
     positional, named = [], {}
     for name, value in params.items():
         parameter = signature.parameters.get(name)
@@ -88,21 +92,19 @@ def params_schema(task: Task) -> dict[str, Any]:
     return schema | ({"$defs": definitions} if definitions else {})
 
 
-def _unknown(task: Task, signature: Signature, params: Mapping[str, object]) -> list[ParamFault]:
+def _unknown(task: str, signature: Signature, params: Mapping[str, object]) -> list[ParamFault]:
     if signature.accepts_any:
         return []
     return [
-        ParamFault(
-            name, f"{task.name} has no such parameter; {did_you_mean(name, signature.parameters)}", is_unknown=True
-        )
+        ParamFault(name, f"{task} has no such parameter; {did_you_mean(name, signature.parameters)}", is_unknown=True)
         for name in params
         if name not in signature.parameters
     ]
 
 
-def _missing(task: Task, signature: Signature, params: Mapping[str, object]) -> list[ParamFault]:
+def _missing(task: str, signature: Signature, params: Mapping[str, object]) -> list[ParamFault]:
     return [
-        ParamFault(name, f"is missing; {task.name} cannot be called without it")
+        ParamFault(name, f"is missing; {task} cannot be called without it")
         for name, parameter in signature.parameters.items()
         if parameter.is_required and name not in params
     ]
