@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from reconciler.embedded import Stores
 
 COMMAND_TIMEOUT = 120.0
+PERSON = {"NAME": "Ada Lovelace", "EMAIL": "ada@example.org"}
 
 
 @pytest.fixture(scope="session")
@@ -241,3 +242,52 @@ def _execute(url: str, statement: str) -> None:
 
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(statement)
+
+
+class Repository:
+    """A bare repository that serves partial clones, and a working tree whose commits are pushed to it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.bare, self.tree = directory / "remote.git", directory / "tree"
+        self.git("init", "-q", "--bare", "-b", "main", str(self.bare), cwd=directory)
+        self.git("config", "uploadpack.allowFilter", "true", cwd=self.bare)
+        self.git("config", "uploadpack.allowAnySHA1InWant", "true", cwd=self.bare)
+        self.git("clone", "-q", str(self.bare), str(self.tree), cwd=directory)
+        (self.tree / "specs").mkdir()
+
+    @property
+    def url(self) -> str:
+        return f"file://{self.bare}"
+
+    def git(self, *line: str, cwd: Path | None = None) -> str:
+        """What git prints, run as a person of its own, without the settings of whoever runs the tests."""
+        person = {f"GIT_{role}_{key}": text for role in ("AUTHOR", "COMMITTER") for key, text in PERSON.items()}
+        nothing = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+        done = subprocess.run(
+            ["git", *line],
+            cwd=cwd or self.tree,
+            env={**os.environ, **person, **nothing},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    def commit(self, subject: str, /, *, push: bool = True, amend: bool = False, **specs: str | None) -> str:
+        """Write specs (None: remove), commit all, push with force if it is amended; the commit."""
+        for name, text in specs.items():
+            path = self.tree / "specs" / f"{name}.yaml"
+            path.unlink() if text is None else path.write_text(text)
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", subject, *(["--amend"] if amend else []))
+        if push:
+            self.git("push", "-q", "--force", "origin", "HEAD:main")
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """An empty one, in a place that the project does not look at."""
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    return Repository(place)

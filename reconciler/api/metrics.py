@@ -117,6 +117,8 @@ def _stored(stored: tuple[Totals, list[Backlog], list[NameFigures]] | None) -> I
     yield _gauge("reconciler_runners", "Runners that have not ended.", [({}, totals.runners)])
     kinds = [({"kind": kind}, totals.incidents.get(kind, 0)) for kind in ("failure", "missed", "silence")]
     yield _gauge("reconciler_open_incidents", "Incidents that are not over.", kinds)
+    drifts = [({"side": side}, totals.drifts.get(side, 0)) for side in ("postgresql", "redis")]
+    yield _gauge("reconciler_drifts_open", "Changes made by hand in a store that are not put right.", drifts)
     yield _gauge("reconciler_unsent_notices", "Notices that wait to be sent.", [({}, totals.notices)])
     for key, what in (
         ("waiting", "Occurrences that are decided and wait for a runner."),

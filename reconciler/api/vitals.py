@@ -136,4 +136,5 @@ def _problem(outcome: Pass | None) -> str:
     if outcome.faults:
         more = f" (and {len(outcome.faults) - 1} more)" if len(outcome.faults) > 1 else ""
         return f"{outcome.faults[0]}{more}; what was in force stays"
-    return outcome.trouble or ""
+    refusals = outcome.plan.refusals if outcome.plan else ()
+    return outcome.trouble or (refusals[0].text if refusals else "")

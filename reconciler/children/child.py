@@ -100,10 +100,12 @@ def _die_with(parent: int) -> None:
 
 def _catalogue(faults: list[str]) -> dict[str, Any]:
     """Every task as its name and what others may know of it. One that cannot be described is a fault."""
+    from reconciler.registry.catalogue import entry
+
     catalogue = {}
     for name, task in registry.TASKS.items():
         try:
-            schema = registry.params_schema(task)
+            schema = entry(task)
         except Exception as error:
             faults.append(f"{task.place}: task {name!r} cannot be described: {error}")
             schema = {}

@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # A terminal that cannot show a check mark shows a question mark, and the command goes on.
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace" if stream is sys.stderr else "replace")
-    sys.exit(code_of(arguments))
+    code = code_of(arguments)
+    gc.freeze()  # it all goes with the process; to search it for cycles first takes longer than many a command
+    sys.exit(code)
 
 
 def code_of(arguments: list[str]) -> int:

@@ -153,7 +153,7 @@ def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -
     try:
         settings = ctx.find_root().ensure_object(Given).settings
         names: set[str] = set()
-        for source in settings.sources:
+        for source in (source for source in settings.sources if source.repo is None):
             files = sorted((settings.directory / source.path).rglob("*.y*ml"))[:2000]
             for path in files:
                 text = path.read_text("utf-8", "replace") if path.stat().st_size < 100_000 else ""

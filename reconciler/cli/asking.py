@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from reconciler.db.overview import Overview
     from reconciler.db.pending import Pending
     from reconciler.embedded import Stores
+    from reconciler.registry.params import ParamFault
     from reconciler.spec import TaskSpec
 
 
@@ -52,29 +53,23 @@ async def check_params(link: Link, spec: TaskSpec, params: dict[str, Any], verb:
     discover(given().settings)
     whole = {**spec.params, **params}
     if spec.task in TASKS:
-        faults = [told_to_quote(fault, params) for fault in faults_of(TASKS[spec.task], whole)]
+        faults = faults_of(TASKS[spec.task], whole)
     else:
         schema = await _published(link, spec.task)
         if schema is None:
             note(f"the task '{spec.task}' is neither in the task modules here nor on a runner: parameters not checked")
             return
-        faults = list(faults_by_schema(spec.task, schema, whole))
+        faults = faults_by_schema(spec.task, schema, whole)
     if faults:
-        raise ReconcilerError(f"{verb}: {spec.name}: {'; '.join(faults)}")
+        said = "; ".join(told_to_quote(fault, params) for fault in faults)
+        raise ReconcilerError(f"{verb}: {spec.name}: {said}")
 
 
-def faults_by_schema(task: str, schema: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[str]:
-    """Names that the function does not take, and those that it cannot do without; types need the function itself."""
-    from reconciler.nearest import did_you_mean
+def faults_by_schema(task: str, schema: Mapping[str, Any], params: Mapping[str, Any]) -> list[ParamFault]:
+    """The same as from the function itself, as far as a runner could publish what that takes."""
+    from reconciler.registry.catalogue import check_of
 
-    known = schema.get("properties", {})
-    if not schema.get("additionalProperties"):
-        for name in params:
-            if name not in known:
-                yield f"{name}: {task} has no such parameter; {did_you_mean(name, known)}"
-    for name in schema.get("required", ()):
-        if name not in params:
-            yield f"{name}: is missing; {task} cannot be called without it"
+    return list(check_of({task: schema})(task, params))
 
 
 async def _published(link: Link, task: str) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reconciler.db.overview import Overview
     from reconciler.embedded import Stores
     from reconciler.scheduler import RedisServiceManager
-    from reconciler.settings import Settings
+    from reconciler.settings import Settings, SourceSettings
 
 PACKAGES = ("click", "croniter", "psycopg", "pydantic", "pyyaml", "redis", "sqlalchemy", "watchfiles")
 OLDEST_POSTGRESQL = 140_000
@@ -102,6 +102,9 @@ def _sources(settings: Settings) -> Iterator[Check]:
     from reconciler.gitrepo import revision_of
 
     for source in settings.sources:
+        if source.repo:
+            yield _repository(source, settings)
+            continue
         root = settings.directory / source.path
         if not root.exists():
             yield Check(f"source {source.name}", "bad", f"{root}: no such directory: set sources.path")
@@ -109,6 +112,18 @@ def _sources(settings: Settings) -> Iterator[Check]:
         revision = revision_of(root)
         why = f" ({revision.reason})" if revision.reason else ""
         yield Check(f"source {source.name}", "ok", f"{root}, {revision.short}{why}")
+
+
+def _repository(source: SourceSettings, settings: Settings) -> Check:
+    from reconciler.gitrepo import origin_of
+
+    origin = origin_of(source, settings.directory)
+    try:
+        found = origin.look()
+    except ReconcilerError as error:
+        return Check(f"source {source.name}", "bad", str(error).removeprefix(f"source '{source.name}': "))
+    signer = f", signed by {found.signer}" if found.signer else ""
+    return Check(f"source {source.name}", "ok", f"{origin.place}, {found.short}{signer}")
 
 
 def _task_modules(settings: Settings) -> Iterator[Check]:
@@ -166,7 +181,7 @@ def unserved(rows: Iterable[Overview]) -> Iterator[Check]:
         elif not row.is_served:
             queues.setdefault(str(spec.get("queue")), []).append(row.config.name)
     for task, names in tasks.items():
-        yield Check("tasks in force", "warning", f"no runner knows '{task}' of {_few(names)}: see task_modules")
+        yield Check("tasks in force", "warning", f"{_few(names)}: waiting for a runner that has '{task}': see task_modules")
     for queue, names in queues.items():
         yield Check("queues", "warning", f"no runner looks at '{queue}' of {_few(names)}: see runner.queues")
 
@@ -238,7 +253,7 @@ def _value(settings: Settings, key: str) -> str:
     if key == "notify.targets":
         return ", ".join(value)
     if key == "sources":
-        return ", ".join(f"{source.name}: {source.path}" for source in value)
+        return ", ".join(f"{source.name}: {source.place}" for source in value)
     if isinstance(value, Reference):
         [(kind, where)] = value.model_dump(exclude_none=True).items()
         return f'{{{kind} = "{where}"}}'

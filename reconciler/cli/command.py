@@ -32,6 +32,10 @@ class Given:
             self._settings = load_settings()
         return self._settings
 
+    def use(self, settings: Settings) -> None:
+        """Go by these from here on: the options of a command have said something else."""
+        self._settings = settings
+
 
 def shared(*, hidden: bool) -> list[click.Parameter]:
     """-C, --log-level and --debug, which write into the `Given` of the whole command line."""
@@ -100,7 +104,7 @@ class Group(click.Group):
             formatter.write_text(self.example)
 
 
-def group(name: str, *, example: str) -> Callable[[Callable[[], None]], Group]:
+def group(name: str, *, example: str) -> Callable[[Callable[..., int | None]], Group]:
     """Declare a group of commands."""
     return click.group(name, cls=Group, example=example, context_settings={"help_option_names": ["-h", "--help"]})
 

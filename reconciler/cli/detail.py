@@ -14,11 +14,12 @@ from reconciler.durations import span
 from reconciler.lines import first_line
 
 if TYPE_CHECKING:
+    from reconciler.cli.sourcelines import SourceState
     from reconciler.db.executions import TaskExecution
     from reconciler.db.overrides import Override
     from reconciler.db.pending import Pending
+    from reconciler.db.provenance import Origin
     from reconciler.db.runners import RunnerRow
-    from reconciler.db.syncs import Sync
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,14 @@ class Picture:
 
     now: datetime
     rows: list[Standing]
-    syncs: list[Sync]
+    sources: list[SourceState]
     runners: list[RunnerRow]
     recent: list[TaskExecution]
     claims: list[Pending]
     pauses: list[Override]
     awaited: list[tuple[str, datetime | None]]
     has_redis: bool
+    origin: Origin | None = None
 
 
 def show_detail(picture: Picture) -> None:
@@ -59,6 +61,7 @@ def show_detail(picture: Picture) -> None:
         "params": spec.get("params"),
         "labels": spec.get("labels"),
         "spec": f"{config.path} at {config.revision or 'no revision'} (source {config.source})",
+        "commit": _commit(picture.origin),
         "changed": f"{when(config.updated_at, now)} · {exact(config.updated_at, row.timezone)}",
     }
     for key, value in facts.items():
@@ -67,6 +70,18 @@ def show_detail(picture: Picture) -> None:
     if picture.recent:
         line()
         table([listed(run) for run in picture.recent], columns(now)[1:])
+
+
+def _commit(origin: Origin | None) -> str:
+    """`1a2b3c4, Ada: nightly, not hourly, applied by ci in sync 12`; what is not known is left out."""
+    if origin is None:
+        return ""
+    from reconciler.cli.syncs import revision
+
+    told = ": ".join(filter(None, (origin.author, first_line(origin.subject, 60))))
+    commit = revision(origin.revision) if origin.revision else ""
+    by = f"applied by {origin.actor} in sync {origin.sync_id}" if origin.actor else ""
+    return ", ".join(filter(None, (commit, told, by, origin.reason)))
 
 
 def _pauses(picture: Picture) -> Iterator[str]:

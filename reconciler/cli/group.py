@@ -16,10 +16,12 @@ from reconciler.cli.command import hint, shared
 # section -> command -> (module under reconciler.cli, short help)
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Change": {
+        "init": ("init", "Begin a repository: settings, a task, a spec, a workflow."),
         "validate": ("validate", "Check every spec, offline, and show every fault at once."),
-        "plan": ("apply", "Show what apply would change, and change nothing."),
-        "diff": ("apply", "The plan, with exit codes as diff has them: 0 same, 1 differs, 2 error."),
+        "plan": ("plan", "Show what apply would change, and change nothing."),
+        "diff": ("plan", "The plan, with exit codes as diff has them: 0 same, 1 differs, 2 error."),
         "apply": ("apply", "Make PostgreSQL and Redis say what the specs say."),
+        "sync": ("sync", "One pass from a git repository, for CI and cron."),
         "watch": ("serve", "Apply at each save, without a runner."),
     },
     "Serve": {
@@ -31,10 +33,13 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "history": ("history", "What ran, newest first."),
         "logs": ("history", "What one run printed and logged, with its error."),
         "why": ("why", "Why a task ran, or did not, at an instant."),
+        "blame": ("blame", "Which commit set each field in force, and who applied it."),
         "next": ("next", "When a task, or a cron expression, is due next."),
         "simulate": ("simulate", "What the specs would do: every fire, overlap, pile-up and clock change."),
         "incidents": ("notify", "What there was to tell: failures, missed runs, silences."),
+        "drift": ("drift", "What differs between git, PostgreSQL and Redis."),
         "syncs": ("syncs", "The last applies: which revision, what changed, who."),
+        "sources": ("sources", "Where specs come from: how far each source has come, its pin; remove."),
     },
     "Act": {
         "trigger": ("trigger", "Run a task once, now, on a runner."),
@@ -43,12 +48,16 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "cancel": ("cancel", "End what runs or waits of a task, all of it or one INSTANT."),
         "pause": ("pausing", "Hold a task's schedule, with a reason and an end."),
         "resume": ("pausing", "End a task's pause; what it missed meanwhile stays skipped."),
+        "sync-now": ("sync", "Have the services look at a source at once."),
+        "wait": ("wait", "Wait until a commit is applied."),
+        "rollback": ("rollback", "Put back what was in force after REV, and pin the source there."),
         "run": ("run", "Call one function here and now: no store, no record."),
     },
     "Look after": {
         "doctor": ("doctor", "Check versions, task modules, who is told, stores, clocks and settings."),
         "notify": ("notify", "Those who are told: test."),
         "db": ("db", "The database: upgrade, downgrade, current, prune, url, shell."),
+        "export": ("export", "Write what is in force, for a plan without any store."),
         "schema": ("schema", "The JSON schema of a spec file, for editors."),
         "completion": ("completion", "Print the completion script for a shell."),
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ from reconciler.lines import first_line
 if TYPE_CHECKING:
     from reconciler.db.executions import TaskExecution
     from reconciler.db.link import Link
+    from reconciler.db.provenance import Culprit
+
+    Culprits = Mapping[tuple[str, datetime], Culprit]
 
 LISTED = (
     "name", "scheduled_for", "is_success", "task", "trigger", "started_at", "finished_at", "error", "result",
@@ -28,7 +32,7 @@ LISTED = (
 )  # fmt: skip
 
 
-LONGEST_ERROR, LONGEST_ATTEMPT = 160, 400
+LONGEST_ERROR, LONGEST_ATTEMPT, LONGEST_SUBJECT = 160, 400, 60
 
 
 @command("history", example="reconciler history nightly-sales --failed --since 7d")
@@ -68,17 +72,18 @@ def history(
 
     start = as_meant(since) if since else None
 
-    async def read(link: Link) -> list[TaskExecution]:
+    async def read(link: Link) -> tuple[list[TaskExecution], Culprits]:
         from reconciler.db import executions
 
         found = await executions.history(link, name=name, limit=limit, since=start, failed=failed)
         if name and not found:
             await require_known(link, name)
-        return found
+        return found, await culprits_of(link, found)
 
-    rows = with_link(read)
+    found, culprits = with_link(read)
     now = datetime.now(UTC)
-    show(output, "executions", [listed(row) for row in rows], columns(now), empty="nothing ran yet, as far as asked")
+    rows = [{**listed(row), "first_failure_after": culprit_of(row, culprits)} for row in found]
+    show(output, "executions", rows, columns(now), empty="nothing ran yet, as far as asked")
     return 0
 
 
@@ -116,6 +121,31 @@ def logs(name: str, instant: datetime | None, output: Format) -> int:
     return 0
 
 
+async def culprits_of(link: Link, found: Sequence[TaskExecution]) -> Culprits:
+    """Of these runs, which was the first to fail after a commit, and which commit that was."""
+    from reconciler.db import provenance
+
+    failed = [(row.name, row.scheduled_for) for row in found if not row.is_success]
+    return await provenance.first_failures(link, failed)
+
+
+def culprit_of(row: TaskExecution, culprits: Culprits) -> dict[str, Any] | None:
+    """The same of one run, for a program; None where nothing points to a commit."""
+    found = culprits.get((row.name, row.scheduled_for))
+    return asdict(found) if found else None
+
+
+def first_failure_words(culprit: Mapping[str, Any] | None) -> str:
+    """`first failure after 1a2b3c4 (Ada: drop old reports)`; empty for None."""
+    if culprit is None:
+        return ""
+    from reconciler.cli.syncs import revision
+
+    told = ": ".join(filter(None, (culprit["author"], first_line(culprit["subject"], LONGEST_SUBJECT))))
+    commit = revision(culprit["revision"]) if culprit["revision"] else "a changed spec"
+    return f"first failure after {commit}{f' ({told})' if told else ''}"
+
+
 def listed(row: TaskExecution) -> dict[str, Any]:
     """A row of the listing, without log and traceback, which `logs` has."""
     whole = asdict(row)
@@ -141,6 +171,7 @@ def columns(now: datetime) -> list[Column]:
         Column("trigger", lambda row: row["trigger"], usual="schedule"),
         Column("attempt", lambda row: str(len(row["attempts"]) + 1), usual="1"),
         Column("error", lambda row: first_line(row["error"], LONGEST_ERROR), usual="", gives=True),
+        Column("since", lambda row: first_failure_words(row.get("first_failure_after")), usual="", gives=True),
     ]
 
 

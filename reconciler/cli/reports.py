@@ -33,6 +33,11 @@ def as_github(specs: SpecSet, module_faults: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def annotation(level: str, title: str, text: str) -> str:
+    """A workflow command about no line of a file."""
+    return f"::{level} title={_github(title, is_property=True)}::{_github(text)}"
+
+
 def as_junit(specs: SpecSet, module_faults: Sequence[str]) -> str:
     """One test case a file that has faults, one a spec that is good."""
     broken: dict[str, list[Fault]] = {}

@@ -23,6 +23,11 @@ no_api_option = click.option("--no-api", is_flag=True, help="Answer nothing over
 port_option = click.option(
     "--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Where /healthz, /readyz and /metrics are; 0: any."
 )
+rewind_option = click.option(
+    "--allow-rewind",
+    is_flag=True,
+    help="Let a directory stand at any commit: for your own, where you amend and switch branches.",
+)
 
 
 @command("serve", example="reconciler serve --watch")
@@ -30,9 +35,18 @@ port_option = click.option(
 @click.option("--no-runner", is_flag=True, help="Only keep the stores in step with the specs; run nothing.")
 @click.option("--no-sync", is_flag=True, help="Read no specs; run what the database says.")
 @environment_option
+@rewind_option
 @no_api_option
 @port_option
-def serve(watch: bool, no_runner: bool, no_sync: bool, environment: str | None, no_api: bool, port: int | None) -> int:
+def serve(
+    watch: bool,
+    no_runner: bool,
+    no_sync: bool,
+    environment: str | None,
+    allow_rewind: bool,
+    no_api: bool,
+    port: int | None,
+) -> int:
     """The whole service: sync the specs and run the tasks.
 
     Ctrl-C or SIGTERM stops it: what runs may finish within `runner.shutdown_grace`, and is recorded.
@@ -40,7 +54,7 @@ def serve(watch: bool, no_runner: bool, no_sync: bool, environment: str | None, 
     if no_runner and no_sync:
         raise UsageError("serve: --no-runner and --no-sync together leave nothing to do")
     settings = _answering(_settings(environment), no_api, port)
-    return _serve(settings, sync=not no_sync, runner=not no_runner, watch=watch)
+    return _serve(settings, sync=not no_sync, runner=not no_runner, watch=watch, allow_rewind=allow_rewind)
 
 
 @command("runner", example="reconciler runner")
@@ -55,16 +69,22 @@ def runner(no_api: bool, port: int | None) -> int:
 @click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option("--source", metavar="NAME", help="The configured source that the specs belong to.")
 @environment_option
-def watch(path: Path | None, source: str | None, environment: str | None) -> int:
+@rewind_option
+def watch(path: Path | None, source: str | None, environment: str | None, allow_rewind: bool) -> int:
     """Apply at each save, without a runner.
 
     A broken file is told, and the last good state stays in force.
     """
     settings = _settings(environment)
     chosen, root, is_own = choose_source(settings, source, path)
-    only = chosen.model_copy(update={"path": str(root.absolute()), "prune": chosen.prune and is_own})
+    if chosen.repo and path is None:
+        raise UsageError(
+            f"watch: source '{chosen.name}' is a repository elsewhere, with no files to watch: name a PATH, "
+            f"or make one pass: reconciler sync {chosen.name}"
+        )
+    only = chosen.model_copy(update={"path": str(root.absolute()), "repo": None, "prune": chosen.prune and is_own})
     chosen_settings = settings.model_copy(update={"sources": (only,)})
-    return _serve(chosen_settings, sync=True, runner=False, watch=True, beside=False)
+    return _serve(chosen_settings, sync=True, runner=False, watch=True, beside=False, allow_rewind=allow_rewind)
 
 
 def _settings(environment: str | None) -> Settings:
@@ -82,7 +102,9 @@ def _answering(settings: Settings, no_api: bool, port: int | None) -> Settings:
     return settings.model_copy(update={"api": api, "origins": {**settings.origins, "api.port": "--port"}})
 
 
-def _serve(settings: Settings, *, sync: bool, runner: bool, watch: bool, beside: bool = True) -> int:
+def _serve(
+    settings: Settings, *, sync: bool, runner: bool, watch: bool, beside: bool = True, allow_rewind: bool = False
+) -> int:
     import asyncio
 
     from reconciler.cli.beside import door_of
@@ -92,8 +114,9 @@ def _serve(settings: Settings, *, sync: bool, runner: bool, watch: bool, beside:
 
     speak(given().log_level or ("debug" if given().debug else settings.log.level), settings.log.format)
     door = door_of(settings) if beside else None  # before anything else is begun: a taken address may be an error
+    parts = Parts(sync, runner, watch, beside, allow_rewind)
     with open_stores(settings, linger=False) as stores:
-        asyncio.run(serve_until_stopped(settings, stores, Parts(sync, runner, watch, beside), door))
+        asyncio.run(serve_until_stopped(settings, stores, parts, door))
     return 0
 
 

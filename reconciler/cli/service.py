@@ -46,12 +46,14 @@ class Parts:
     runner: bool
     watch: bool
     beside: bool = True  # watch for missed runs, tell, prune, answer over HTTP
+    allow_rewind: bool = False
 
 
 async def serve_until_stopped(settings: Settings, stores: Stores, parts: Parts, door: Door | None = None) -> None:
     """Run the parts until a signal; `door` is where it answers. StoreUnavailable: a store is not there at the start."""
     link = Link(stores.database_url)
     redis = RedisServiceManager(stores.redis_url, settings.redis_prefix)
+    redis.modes = settings.drift_modes
     beside = Beside(settings, stores, redis, door, syncs=parts.sync) if parts.beside else None
     try:
         await make_current(link, stores)
@@ -133,6 +135,7 @@ class _Service:
             scheduler=SchedulerService(self.redis),
             watch=self.parts.watch,
             actor=actor(),
+            allow_rewind=self.parts.allow_rewind,
             on_code_change=self._reload if self.runner else None,
             on_pass=self._seen,
             on_turn=self.beside.vitals.passed if self.beside else None,
@@ -223,11 +226,12 @@ def task_environment(stores: Stores) -> dict[str, str]:
 
 
 def _banner(settings: Settings, stores: Stores, parts: Parts, count: int, door: Door | None) -> str:
-    specs = ", ".join(source.path for source in settings.sources)
-    how = "at each save" if parts.watch else "every " + _intervals(settings)
+    specs = ", ".join(source.place for source in settings.sources)
+    saves = ["at each save"] if parts.watch and any(source.repo is None for source in settings.sources) else []
+    fetches = ["every " + _intervals(settings)] if not saves or any(source.repo for source in settings.sources) else []
     lines = [f"reconciler {__version__}"]
     if parts.sync:
-        lines.append(f"  specs     {specs}, read {how}")
+        lines.append(f"  specs     {specs}, read {', '.join([*saves, *fetches])}")
     lines.append(f"  tasks     {count} in force" + ("" if parts.runner else ", no runner in this process"))
     lines.append(f"  stores    {_place(stores, settings)}")
     if door:

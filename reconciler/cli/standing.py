@@ -147,7 +147,7 @@ def _now(row: Standing, now: datetime, has_runner: bool) -> Iterator[str]:
         yield pause_words(found.pause, row.timezone, now)
     # Without any runner the line at the top says it for all of them, and waiting work has said why it waits.
     if has_runner and not found.known_task and not (found.waiting and row.waits):
-        yield f"no runner knows the task '{found.config.spec.get('task')}'"
+        yield f"waiting for a runner that has the task '{found.config.spec.get('task')}'"
     elif has_runner and not found.is_served and not (found.waiting and row.waits):
         yield f"no runner looks at the queue '{found.config.spec.get('queue')}'"
 

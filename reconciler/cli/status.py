@@ -13,6 +13,8 @@ from reconciler.cli.command import command, given
 from reconciler.cli.detail import Picture, show_detail
 from reconciler.cli.names import require_known
 from reconciler.cli.output import Column, Format, document, line, note, output_option, show
+from reconciler.cli.sourcelines import as_json as source_as_json
+from reconciler.cli.sourcelines import source_lines, source_states, without_plan
 from reconciler.cli.standing import (
     Around,
     Standing,
@@ -25,13 +27,11 @@ from reconciler.cli.standing import (
 )
 from reconciler.cli.stores import redis_answers, with_stores
 from reconciler.cli.words import when
-from reconciler.lines import first_line
 
 if TYPE_CHECKING:
     from reconciler.db.link import Link
     from reconciler.db.overrides import Override
     from reconciler.db.overview import Overview
-    from reconciler.db.syncs import Sync
     from reconciler.embedded import Stores
 
 RECENT = 5
@@ -65,7 +65,7 @@ _EMPTY = "no tasks yet: write specs and run reconciler apply, or reconciler serv
 
 async def _look(link: Link, stores: Stores, name: str | None) -> Picture:
     from reconciler.cli.runners import live
-    from reconciler.db import executions, followers, overrides, pending, syncs
+    from reconciler.db import executions, followers, overrides, pending, provenance
     from reconciler.db.overview import overview
     from reconciler.db.server import server
 
@@ -73,17 +73,17 @@ async def _look(link: Link, stores: Stores, name: str | None) -> Picture:
         await require_known(link, name)
     found = await overview(link, [name] if name else None)
     now = (await server(link)).now
-    sources = dict.fromkeys([*(source.name for source in given().settings.sources)])
-    latest = [sync for source in sources if (sync := await syncs.latest(link, source))]
+    states = await source_states(link, [source.name for source in given().settings.sources])
     recent = await executions.history(link, name=name, limit=RECENT) if name else []
     claims = await pending.claims_of(link, name, MOST_CLAIMS) if name else []
     pauses = await overrides.active(link)
     awaited = await followers.awaited(link, name) if name else []
+    origins = await provenance.revisions(link, name, 1) if name else []
     runners = await live(link)
     rows = await _standings(link, found, now, has_runner=bool(runners))
     # Where nothing is due to fire, nobody misses it.
     has_redis = redis_answers(stores.redis_url) if found or runners else True
-    return Picture(now, rows, latest, runners, recent, claims, pauses, awaited, has_redis)
+    return Picture(now, rows, states, runners, recent, claims, pauses, awaited, has_redis, *origins)
 
 
 async def _standings(link: Link, found: Sequence[Overview], now: datetime, *, has_runner: bool) -> list[Standing]:
@@ -97,9 +97,8 @@ async def _standings(link: Link, found: Sequence[Overview], now: datetime, *, ha
 
 
 def _headlines(picture: Picture) -> list[str]:
-    """The state of each source's last sync, and of the runners."""
-    lines = [_sync_words(sync, picture.now, several=len(picture.syncs) > 1) for sync in picture.syncs]
-    lines = lines or ["specs: nothing was applied yet"]
+    """Where each source stands, and the runners."""
+    lines = source_lines(picture.sources, picture.now) or ["specs: nothing was applied yet"]
     names = ", ".join(runner.place for runner in picture.runners)
     lines.append(f"runners: {names}" if names else "runners: none, so nothing fires: reconciler serve")
     lines += [_group_words(pause, picture) for pause in picture.pauses if pause.selector]
@@ -116,19 +115,6 @@ def _group_words(pause: Override, picture: Picture) -> str:
 
 def _redis_words(picture: Picture) -> list[str]:
     return [] if picture.has_redis else ["redis: does not answer: nothing fires until it does"]
-
-
-def _sync_words(sync: Sync, now: datetime, *, several: bool) -> str:
-    from reconciler.cli.syncs import counts, revision
-
-    where = f"specs ({sync.source})" if several else "specs"
-    moment = when(sync.finished_at, now)
-    at = f" at {revision(sync.revision)}" if sync.revision else ""
-    if not sync.is_success:
-        return f"{where}: ✗ {moment}{at}: {first_line(sync.error, 120)}"
-    subject = f" “{first_line(sync.subject, 50)}”" if sync.subject else ""
-    done = counts({verb: getattr(sync, verb) for verb in ("created", "adopted", "updated", "deleted", "is_success")})
-    return f"{where}: {done}, {moment}{at}{subject} by {sync.actor}"
 
 
 def _columns(picture: Picture) -> list[Column]:
@@ -162,14 +148,17 @@ def _as_document(picture: Picture, name: str | None, output: Format) -> None:
         {"host": row.host, "pid": row.pid, "queues": row.queues, "started_at": row.started_at}
         for row in picture.runners
     ]
-    syncs = [{key: value for key, value in asdict(sync).items() if key != "plan"} for sync in picture.syncs]
+    syncs = [without_plan(state.last) for state in picture.sources if state.last]
     answer: dict[str, Any] = {"now": picture.now, "syncs": syncs, "runners": runners}
+    answer["sources"] = [source_as_json(state) for state in picture.sources]
     answer["pauses"] = [asdict(pause) for pause in picture.pauses]
     answer["redis_answers"] = picture.has_redis
     answer["tasks"] = [as_json(row) for row in picture.rows]
     if name:
         answer["recent"] = [listed(row) for row in picture.recent]
         answer["claims"] = [asdict(claim) for claim in picture.claims]
+        keys = ("revision", "author", "subject", "applied_at", "sync_id", "actor", "reason")
+        answer["commit"] = {key: getattr(picture.origin, key) for key in keys} if picture.origin else None
         answer["awaited"] = [{"name": name, "succeeded": first} for name, first in picture.awaited]
     document(answer, output)
 

@@ -54,7 +54,9 @@ def redis_of(stores: Stores) -> RedisServiceManager:
     """Redis under the prefix of the settings; nothing is connected yet."""
     from reconciler.scheduler import RedisServiceManager
 
-    return RedisServiceManager(stores.redis_url, given().settings.redis_prefix)
+    redis = RedisServiceManager(stores.redis_url, given().settings.redis_prefix)
+    redis.modes = given().settings.drift_modes
+    return redis
 
 
 def redis_answers(address: str) -> bool:

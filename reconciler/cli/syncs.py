@@ -39,6 +39,7 @@ def syncs(limit: int, output: Format) -> int:
         Column("result", counts, lambda row: "green" if row["is_success"] else "red"),
         Column("by", lambda row: row["actor"], gives=True),
         Column("subject", lambda row: first_line(row["subject"], 50), usual="", gives=True),
+        Column("reason", lambda row: first_line(row["reason"], 50), usual="", gives=True),
         Column("error", lambda row: first_line(row["error"]), usual="", gives=True),
     ]
     show(output, "syncs", rows, columns, empty="nothing was applied yet: reconciler apply")

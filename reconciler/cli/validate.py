@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from reconciler.cli.checking import catalogue_option, tell_also_of_code
 from reconciler.cli.command import command, given
 from reconciler.cli.output import document, line, note
 from reconciler.cli.specs import choose_source, discover, read
+from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
+    from reconciler.settings import Settings
     from reconciler.spec.specset import SpecSet
 
 Report = Literal["text", "json", "yaml", "github", "junit", "sarif"]
@@ -31,19 +34,30 @@ Report = Literal["text", "json", "yaml", "github", "junit", "sarif"]
 )
 @click.option("--environment", metavar="NAME", help="Check the specs as they are in that environment.")
 @click.option("--source", metavar="NAME", help="The configured source to read.")
+@catalogue_option
 def validate(path: Path | None, report: Report, environment: str | None, source: str | None) -> int:
     """Check every spec, offline, and show every fault at once.
 
-    PATH is a directory or one file; by default every configured source. No store is touched. Parameters are checked
-    against the functions in the task modules. Exit code 1 when there are faults.
+    PATH is a directory or one file; by default every configured source. Tasks and parameters are checked against the
+    task modules; where none is here, against the catalogue, or what runners published. Exit code 1 when there are
+    faults.
     """
     settings = given().settings
-    every = [settings.directory / one.path for one in settings.sources]
-    roots = every if path is None and source is None else [choose_source(settings, source, path)[1]]
+    tell_also_of_code()
+    roots = _local(settings) if path is None and source is None else [choose_source(settings, source, path)[1]]
     module_faults = discover(settings)
     specs = _merged([(root, read(root, environment or settings.environment)) for root in roots])
     _print(report, specs, module_faults)
     return 1 if specs.faults or module_faults else 0
+
+
+def _local(settings: Settings) -> list[Path]:
+    """The directory of each source; of a repository only where it is checked out here, as a pipeline has it."""
+    places = [(one, settings.directory / one.path) for one in settings.sources]
+    found = [path for one, path in places if one.repo is None or path.exists()]
+    if not found:
+        raise UsageError("validate: every source is a repository elsewhere: name a PATH")
+    return found
 
 
 def _merged(found: Sequence[tuple[Path, SpecSet]]) -> SpecSet:

@@ -13,6 +13,7 @@ from reconciler.durations import span
 from reconciler.lines import first_line
 
 if TYPE_CHECKING:
+    from reconciler.db.provenance import Culprit
     from reconciler.ledger import Evidence, Verdict
 
 # What a person would call each kind of row.
@@ -29,8 +30,8 @@ COLOURS = {"ran": "green", "failed": "red", "missed": "red", "due": "yellow", "r
 LABEL = 11
 
 
-def as_json(verdict: Verdict) -> dict[str, Any]:
-    """A verdict with its rows, each with its kind first."""
+def as_json(verdict: Verdict, culprit: Culprit | None = None) -> dict[str, Any]:
+    """A verdict with its rows, each with its kind first; `culprit`: the commit that it is the first failure after."""
     whole = {
         "verdict": verdict.kind,
         "first": verdict.first,
@@ -39,6 +40,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "is_scheduled": verdict.is_scheduled,
         "trigger": verdict.trigger,
         "sentence": verdict.sentence,
+        "first_failure_after": asdict(culprit) if culprit else None,
     }
     return {**whole, "evidence": [_row(row) for row in verdict.rows]}
 
@@ -54,14 +56,18 @@ def columns(zone: str) -> list[Column]:
     ]
 
 
-def lines(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
-    """`NAME at MOMENT did not run: …`, and indented a line for each row."""
+def lines(evidence: Evidence, verdict: Verdict, culprit: Culprit | None = None) -> Iterator[str]:
+    """`NAME at MOMENT did not run: …`, and indented a line for each row; `culprit` as in `as_json`."""
     utc = "" if evidence.zone == "UTC" else f" ({exact(verdict.first)})"
     # What is said of now is said of the name, as where no instant is to come.
     moment = f" at {exact(verdict.first, evidence.zone)}{utc}" if verdict.first != evidence.now else ""
     yield f"{evidence.name}{moment} {verdict.sentence}"
     for row in verdict.rows:
         yield f"  {ROWS[type(row).__name__]:<{LABEL}}{_said(row, evidence.zone)}"
+    if culprit:
+        from reconciler.cli.history import first_failure_words
+
+        yield f"  {'since':<{LABEL}}{first_failure_words(asdict(culprit))}"
 
 
 def _row(row: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from reconciler.cli.stores import with_link
 from reconciler.errors import ReconcilerError
 
 if TYPE_CHECKING:
+    from reconciler.cli.history import Culprits
     from reconciler.db.link import Link
     from reconciler.ledger import Evidence, Verdict
 
@@ -51,18 +52,25 @@ def why(name: str, instant: datetime | time | str | None, output: Format) -> int
     next. The rows that the answer rests on follow it.
     """
 
-    async def read(link: Link) -> tuple[Evidence, list[Verdict]]:
-        await _require_ever_known(link, name)
-        return await _explained(link, name, as_meant(instant) if isinstance(instant, datetime) else instant)
+    async def read(link: Link) -> tuple[Evidence, list[Verdict], Culprits, str | None]:
+        from reconciler.db import provenance
 
-    evidence, verdicts = with_link(read)
+        await _require_ever_known(link, name)
+        evidence, found = await _explained(link, name, as_meant(instant) if isinstance(instant, datetime) else instant)
+        failed = [(name, one.first) for one in found if one.kind == "failed"]
+        return evidence, found, await provenance.first_failures(link, failed), await _awaited_task(link, name)
+
+    evidence, verdicts, culprits, awaited = with_link(read)
     if output != "table":
         from reconciler.cli.verdicts import as_json
 
         facts = {"name": name, "now": evidence.now, "through": evidence.through, "timezone": evidence.zone}
-        document({**facts, "verdicts": [as_json(one) for one in verdicts]}, output)
+        facts |= {"awaits_runner_with": awaited}
+        document({**facts, "verdicts": [as_json(one, culprits.get((name, one.first))) for one in verdicts]}, output)
         return 0
-    _print(evidence, verdicts)
+    _print(evidence, verdicts, culprits)
+    if awaited:
+        line(f"{name} is waiting for a runner that has the task '{awaited}'")
     return 0
 
 
@@ -126,6 +134,16 @@ async def _require_ever_known(link: Link, name: str) -> None:
         raise ReconcilerError(f"no task named '{name}' in the database, nor was there ever one{near}")
 
 
+async def _awaited_task(link: Link, name: str) -> str | None:
+    """The task of the spec in force where there are runners and none has it, else None."""
+    from reconciler.cli.runners import live
+    from reconciler.db.overview import overview
+
+    found = await overview(link, [name])
+    is_awaited = found and not found[0].known_task and await live(link)
+    return str(found[0].config.spec.get("task")) if is_awaited else None
+
+
 def _local(evidence: Evidence) -> Evidence:
     """The same, with clock times said in the zone of its spec."""
     specs = [one.spec for one in evidence.revisions if one.spec]
@@ -146,7 +164,7 @@ def _never_due(evidence: Evidence) -> str:
     return f"{evidence.name} was never due and nothing ran: it has no schedule, or none that ever came"
 
 
-def _print(evidence: Evidence, verdicts: list[Verdict]) -> None:
+def _print(evidence: Evidence, verdicts: list[Verdict], culprits: Culprits) -> None:
     from reconciler.cli.verdicts import lines
 
     if not verdicts:
@@ -155,7 +173,7 @@ def _print(evidence: Evidence, verdicts: list[Verdict]) -> None:
     for number, one in enumerate(verdicts):
         if number:
             line()
-        for text in lines(evidence, one):
+        for text in lines(evidence, one, culprits.get((evidence.name, one.first))):
             line(text)
 
 

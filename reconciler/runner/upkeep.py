@@ -18,6 +18,7 @@ from reconciler.runner.cutoff import Outages
 from reconciler.runner.patience import within
 from reconciler.runner.running import Running
 from reconciler.scheduler import SchedulerService
+from reconciler.sync.drift import record_aligned
 
 log = logging.getLogger("reconciler.runner")
 
@@ -57,5 +58,7 @@ async def align_if_nobody_does(link: Link, scheduler: SchedulerService, running:
     if await scheduler.is_aligned_lately():
         return False
     async with within(LONGEST):
-        await align(link, scheduler, now=running.clock.now())
+        now = running.clock.now()
+        aligned = await align(link, scheduler, now=now)
+        await record_aligned(link, aligned, scheduler.modes, now)
     return True

@@ -195,6 +195,8 @@ class Settings(_Part):
     redis_prefix: str = ""
     sources: tuple[SourceSettings, ...] = Field(default=(SourceSettings(),), min_length=1)
     task_modules: tuple[ModuleName, ...] = ("tasks",)
+    catalogue: str | None = Field(default=None, min_length=1)
+    """What `schema --catalogue` wrote, relative to `directory`: specs are checked by it where no task module is."""
     environment: Word | None = None
     runner: RunnerSettings = RunnerSettings()
     queues: Mapping[Word, QueueSettings] = {}
@@ -205,3 +207,8 @@ class Settings(_Part):
     directory: Path = Field(default_factory=Path.cwd)
     origins: Mapping[str, str] = {}
     """'runner.lease' -> 'reconciler.toml', 'RECONCILER_RUNNER_LEASE' or 'default'."""
+
+    @property
+    def drift_modes(self) -> dict[str, str]:
+        """By source: what becomes of what somebody changed by hand in a store."""
+        return {source.name: source.drift for source in self.sources}

@@ -23,7 +23,8 @@ BAD = "task: gret\n---\nname: late\ntask: greet\nparams: {name: x}\nschedule: '6
 
 def test_validate_needs_no_store_and_counts_what_is_good(stocked: Path, run_cli: Cli) -> None:
     done = run_cli("validate", env=OFFLINE)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "3 specs in 3 files are good\n", "")
+    assert (done.returncode, done.stdout) == (0, "3 specs in 3 files are good\n")
+    assert done.stderr.startswith("checked against the task modules, ")
 
 
 def test_validate_shows_every_fault_of_every_file_at_once(stocked: Path, run_cli: Cli) -> None:
@@ -265,7 +266,10 @@ def test_a_refused_prune_is_not_called_nothing_to_change(stocked: Path, run_cli:
 def test_a_plan_in_yaml_is_the_one_in_json(verb: str, stocked: Path, run_cli: Cli) -> None:
     more = ["--dry-run"] if verb == "apply" else []
     as_json = json.loads(run_cli(verb, "-o", "json", *more).stdout)
-    assert yaml.safe_load(run_cli(verb, "-o", "yaml", *more).stdout) == as_json
+    as_yaml = yaml.safe_load(run_cli(verb, "-o", "yaml", *more).stdout)
+    # What runs next is another second by then.
+    assert as_yaml.pop("impact").keys() == as_json.pop("impact").keys()
+    assert as_yaml == as_json
     assert len(as_json["changes"]) == 3
 
 

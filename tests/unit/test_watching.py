@@ -16,6 +16,7 @@ from reconciler.sync.watching import matters
         ("a.yaml", True),
         ("reports/a.yml", True),
         ("holidays/de.txt", True),
+        ("holidays/de.ics", True),
         ("build.py", True),
         ("reports", True),
         ("..data", True),
