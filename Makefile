@@ -14,7 +14,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(VENV)/.up ## Run the service on specs/, with its own PostgreSQL and Redis; Ctrl-C stops all of it
-	@exec $(RUN) -m reconciler serve --watch $(ARGS)
+	@exec $(RUN) -m reconciler serve --watch --allow-rewind $(ARGS)
 
 test: $(VENV)/.test ## Run the tests, without those that take minutes
 	@exec $(RUN) -m pytest -m "not faults" -n $(JOBS) --dist worksteal --timeout 150 $(ARGS)
