@@ -78,6 +78,8 @@ class Warden:
         return self._process.stdin
 
     def _tell(self, line: str) -> None:
+        if self._input.closed:  # a process whose end was long in coming, after the stop
+            return
         try:
             self._input.write(line.encode())
         except OSError:  # somebody killed it

@@ -14,8 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from reconciler.failpoints import failpoint
 from reconciler.gitrepo import refs
-from reconciler.gitrepo.command import Git, TookTooLong, Trouble
+from reconciler.gitrepo.command import REMOTE, Git, TookTooLong, Trouble
 
 ASKING = 60.0
 FETCHING = 600.0
@@ -43,7 +44,11 @@ class Clone:
         self.remote = replace(remote, directory=directory, git_dir=self.place)
 
     def prepare(self) -> None:
-        """Have an empty repository, unless one is there. OSError or Trouble where that is not possible."""
+        """Have an empty repository, unless one is there; OSError or Trouble where that is not possible.
+
+        Whoever calls it holds the lock of this repository.
+        """
+        self._sweep()
         if not (self.place / "HEAD").is_file():
             beside = self._make()
             shutil.rmtree(self.place, ignore_errors=True)
@@ -55,7 +60,7 @@ class Clone:
         shutil.rmtree(place, ignore_errors=True)
         made = Git(self.directory, place)
         made.tell("init", "--quiet", "--bare", "--template=", str(place))
-        made.tell("config", "remote.origin.url", self.url)
+        made.tell("config", f"remote.{REMOTE}.url", self.url)
         return place
 
     def there(self, patterns: Sequence[str]) -> dict[str, str]:
@@ -91,6 +96,7 @@ class Clone:
                 self.remake(wanted)
             except Trouble:
                 raise error from None
+        failpoint("after-fetch")
         with suppress(Trouble):
             self.git.tell("-c", "gc.auto=6700", "-c", "gc.autoDetach=false", "gc", "--auto", "--quiet", seconds=TIDYING)
 
@@ -112,14 +118,26 @@ class Clone:
 
     def _fetch(self, git: Git, wanted: Sequence[str], *, is_whole: bool = False) -> None:
         some = () if is_whole else (FILTER,)
-        git.tell("fetch", *QUIET, "--prune", *some, "--end-of-options", "origin", *wanted, seconds=FETCHING)
+        # A remote that is shallow itself makes this one so too, and then it is known that history is missing.
+        options = (*QUIET, "--prune", "--update-shallow", *some)
+        git.tell("fetch", *options, "--end-of-options", REMOTE, *wanted, seconds=FETCHING)
 
     def bring(self, objects: Iterable[str]) -> None:
         """Fetch these objects, all in one request: those that a blob-filtered fetch has left out."""
         feed = (f"{made}\n".encode() for made in objects)
         # As git itself does it; without the first the remote would be told of every commit that is here.
         alone = ("-c", "fetch.negotiationAlgorithm=noop")
-        self.remote.tell(*alone, "fetch", "origin", *QUIET, FILTER, "--stdin", feed=feed, seconds=FETCHING)
+        arguments = ("fetch", *QUIET, FILTER, "--stdin", "--end-of-options", REMOTE)
+        self.remote.tell(*alone, *arguments, feed=feed, seconds=FETCHING)
+
+    def _sweep(self) -> None:
+        """Remove what was left by those that were ended: each time it may be as large as the repository."""
+        for left in ("repository.old", "repository.new"):
+            shutil.rmtree(self.directory / left, ignore_errors=True)
+        with suppress(FileNotFoundError), os.scandir(self.place / "objects" / "pack") as packs:
+            for row in packs:
+                if row.name.startswith(("tmp_", ".tmp-")):
+                    Path(row.path).unlink(missing_ok=True)
 
 
 @contextmanager

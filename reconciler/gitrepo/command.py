@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
@@ -27,9 +27,12 @@ ALWAYS: Final = (
     *("-c", "core.fsmonitor=false"),
     *("-c", "core.hooksPath=/dev/null"),
     *("-c", "core.protectHFS=true", "-c", "core.protectNTFS=true"),
+    # A directory that was committed with HEAD, objects and refs in it is no repository with settings of its own.
+    *("-c", "safe.bareRepository=explicit"),
     *("-c", "submodule.recurse=false", "-c", "fetch.recurseSubmodules=false"),
     *("-c", "gc.auto=0", "-c", "maintenance.auto=false"),
-    *("-c", "log.showSignature=false", "-c", "advice.detachedHead=false"),
+    *("-c", "log.showSignature=false", "-c", "log.follow=false", "-c", "i18n.logOutputEncoding=UTF-8"),
+    *("-c", "advice.detachedHead=false"),
     *("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30"),
 )
 # What a hook exports names the repository that it runs in, and what a trace prints may be a secret: so only these.
@@ -37,6 +40,9 @@ INHERITED: Final = ("GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM"
 INHERITED_SETTINGS: Final = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_COUNT")
 INHERITED_MEANS: Final = ("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_", "GIT_SSH", "GIT_SSL_", "GIT_PROXY_", "GIT_HTTP_")
 KEPT: Final = (*INHERITED, *INHERITED_SETTINGS, *INHERITED_MEANS)
+# Where something is missing in a partial clone, git before 2.45 starts `git fetch NAME` by itself, and that one the
+# next, without end where the remote lacks it too. With this as the name it says one line, and that was it.
+REMOTE: Final = "--negotiate-only"
 _UNDER_WAY: Final[set[Running]] = set()
 
 
@@ -46,6 +52,10 @@ class Trouble(Exception):
 
 class TookTooLong(Trouble):
     """Git was ended because it had not answered in time."""
+
+
+class TooMuch(Trouble):
+    """Git answered with more than anybody wants to hold; asking again would not help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +74,13 @@ class Answer:
     @property
     def reason(self) -> str:
         """The one line of the complaint that says most."""
-        fatal = [line for line in self.complaint if line.startswith(("fatal: ", "error: "))]
-        if fatal and "Could not read from remote repository" in fatal[0] and self.complaint[0] != fatal[0]:
-            return self.complaint[0]  # what ssh said
-        line = (fatal or self.complaint or ("git gave no reason",))[0]
+        lines = [line for line in self.complaint if REMOTE not in line]
+        fatal = [line for line in lines if line.startswith(("fatal: ", "error: "))]
+        if fatal and "Could not read from remote repository" in fatal[0]:
+            # What ssh or the other side said last before it; greetings and frames come earlier.
+            said = [re.sub(r"^remote:\s*", "", line) for line in lines[: lines.index(fatal[0])]]
+            return next((line for line in reversed(said) if re.search("[a-z]", line)), fatal[0].removeprefix("fatal: "))
+        line = (fatal or lines or ("an object is missing here" if self.complaint else "git gave no reason",))[0]
         return line.removeprefix("fatal: ").removeprefix("error: ")
 
 
@@ -96,7 +109,7 @@ class Git:
         with self.start(*arguments, feed=feed, seconds=seconds) as running:
             output = running.out.read(most + 1)
             if len(output) > most:
-                raise Trouble(f"git answered with more than {most} bytes")
+                raise TooMuch(f"git answered with more than {most} bytes")
             return running.answer(output)
 
     def tell(self, *arguments: str, feed: Iterable[bytes] | None = None, seconds: float = SECONDS) -> str:
@@ -159,7 +172,7 @@ class Git:
             **kept,
             "GIT_ALLOW_PROTOCOL": ":".join(self.protocols),
             "GIT_ASKPASS": "",
-            "GIT_NO_LAZY_FETCH": "0" if self.protocols else "1",
+            "GIT_NO_LAZY_FETCH": "1",
             "GIT_NO_REPLACE_OBJECTS": "1",
             "GIT_OPTIONAL_LOCKS": "0",
             "GIT_TERMINAL_PROMPT": "0",
@@ -196,7 +209,7 @@ class Running:
 
     def answer(self, output: bytes = b"") -> Answer:
         """How it ended; Trouble when it had to be ended."""
-        code = self._process.wait()
+        code = self._wait()
         self._timer.cancel()
         self._listener.join(1.0)
         if self._is_late:
@@ -208,18 +221,24 @@ class Running:
         """Stop it and all that it started, if it has not ended by itself."""
         self._timer.cancel()
         _UNDER_WAY.discard(self)
-        if self._process.poll() is None:
+        if self._process.returncode is None:
             self.kill()
             self._process.wait()
         self._listener.join(1.0)
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
+        self.out.close()
+
+    def _wait(self) -> int:
+        # As long as it is not waited for, its number is that of its group and of no other.
+        with suppress(ChildProcessError):
+            found = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+            if found is not None and found.si_status:
+                self.kill()
+        return self._process.wait()
 
     def _stop_late(self) -> None:
-        if self._process.poll() is None:
-            self._is_late = True
-            self.kill()
+        # Git itself may have ended: then something that it started holds on to its output.
+        self._is_late = True
+        self.kill()
 
     def kill(self) -> None:
         """End it, and all that it started, at once."""
@@ -230,9 +249,11 @@ class Running:
 
     def _listen(self) -> None:
         assert self._process.stderr is not None
-        # All of it is read, or git would wait for ever; what a remote writes without end is not kept.
-        while part := self._process.stderr.read1(65_536):  # type: ignore[attr-defined]
-            self._complaint += part[: MOST_COMPLAINT - len(self._complaint)]
+        # All of it is read, or git would wait for ever; what a remote writes without end is not kept. Only here is it
+        # closed: an ssh that stays for the next call may hold it open for hours.
+        with self._process.stderr as said:
+            while part := said.read1(65_536):  # type: ignore[attr-defined]
+                self._complaint += part[: MOST_COMPLAINT - len(self._complaint)]
 
     def _shown(self, line: str) -> str:
         for secret in self._secrets:

@@ -14,7 +14,11 @@ from reconciler.errors import ReconcilerError
 if TYPE_CHECKING:
     from reconciler.settings import SourceSettings
 
-SSH = ("ssh", "-oBatchMode=yes", "-oConnectTimeout=15", "-oForwardAgent=no", "-oClearAllForwardings=yes")
+SSH = (
+    *("ssh", "-oBatchMode=yes", "-oConnectTimeout=15", "-oServerAliveInterval=15", "-oServerAliveCountMax=4"),
+    # A connection that somebody else left open was let in by another key, and its host checked by other rules.
+    *("-oControlMaster=no", "-oControlPath=none", "-oForwardAgent=no", "-oClearAllForwardings=yes"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +69,22 @@ def _token(source: SourceSettings, directory: Path) -> str:
 
 def _with_token(source: SourceSettings, repo: str, token: str) -> Credentials:
     basic = base64.b64encode(f"{source.username}:{token}".encode()).decode()
-    settings = {
-        f"http.{repo}.extraHeader": f"Authorization: Basic {basic}",
+    header = f"http.{repo}.extraHeader"
+    settings = [
+        # The empty one takes away what the machine would send as well: forges refuse two.
+        *((header, ""), (header, f"Authorization: Basic {basic}")),
         # A redirect must not take the token to another host, and a refused token must not lead to somebody else's.
-        "http.followRedirects": "false",
-        "credential.helper": "",
-    }
+        ("http.followRedirects", "false"),
+        ("credential.helper", ""),
+    ]
     return Credentials(_as_environment(settings), (basic, token))
 
 
-def _as_environment(settings: dict[str, str]) -> dict[str, str]:
+def _as_environment(settings: list[tuple[str, str]]) -> dict[str, str]:
     """Settings of git that are neither arguments, which anybody may read, nor written to a file."""
     first = int(count) if (count := os.environ.get("GIT_CONFIG_COUNT", "")).isdecimal() else 0
     environment = {"GIT_CONFIG_COUNT": str(first + len(settings))}
-    for number, (key, value) in enumerate(settings.items(), first):
+    for number, (key, value) in enumerate(settings, first):
         environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     return environment
 

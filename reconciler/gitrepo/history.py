@@ -35,7 +35,11 @@ def descent(git: Git, last: str, commit: str | None) -> Descended:
             return Descended("descends")
         if git.ask("cat-file", "-e", f"{commit}^{{commit}}").code:
             return Descended("unknown", f"the commit {commit[:7]} is not here any more: try again")
-        if is_ancestor(git, commit, before) or not is_shallow(git):
+        if is_ancestor(git, commit, before):
+            return Descended("rewinds")
+        if not is_shallow(git):
+            # Git takes a commit that it cannot read for one without parents.
+            git.told("rev-list", "--count", commit, "--", seconds=SECONDS)
             return Descended("rewinds")
     except Trouble as error:
         return Descended("unknown", f"{error}: see whether git works here")
@@ -58,7 +62,13 @@ def described(git: Git, commit: str) -> Revision:
     """The commit with its author and subject; Trouble when it is not here."""
     text = git.tell("log", "-1", "--no-color", "--no-decorate", "--format=%H%x00%an%x00%s", commit, "--")
     found, author, subject = text.split("\0", 2)
-    return Revision(found, False, author, subject[:LONGEST_SUBJECT])
+    return Revision(found, False, shown(author), shown(subject))
+
+
+def shown(text: str) -> str:
+    """What somebody wrote into a commit, as one line that does nothing to a terminal or a database."""
+    whole = text.encode(errors="surrogateescape").decode(errors="replace")
+    return "".join(char if char.isprintable() else "\ufffd" for char in whole)[:LONGEST_SUBJECT]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +112,7 @@ def _newest(git: Git, below: Below, commits: str, is_cut: bool, wanted: set[str]
         for status, path, commit, author, subject in _touched(running.out):
             if path in wanted:
                 wanted.remove(path)
-                found[path] = Removal(commit, author, subject[:LONGEST_SUBJECT], status == "D")
+                found[path] = Removal(commit, shown(author), shown(subject), status == "D")
             if not wanted:
                 return
         answer = running.answer()

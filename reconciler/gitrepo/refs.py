@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler.gitrepo import semver
-from reconciler.nearest import did_you_mean
+from reconciler.nearest import did_you_mean, nearest
 
 BRANCH = "refs/heads/"
 TAG = "refs/tags/"
@@ -57,7 +57,7 @@ def patterns(ref: str) -> tuple[str, ...]:
 
 def listed(text: str) -> dict[str, str]:
     """`git ls-remote` as name and object, a tag's commit not among them."""
-    rows = (line.split("\t", 1) for line in text.splitlines() if "\t" in line)
+    rows = (line.split("\t", 1) for line in text.split("\n") if "\t" in line)
     return {name: made for made, name in rows if not name.endswith(PEELED)}
 
 
@@ -94,4 +94,9 @@ def unknown(ref: str, there: Mapping[str, str]) -> NoSuchRef:
     names = [name.removeprefix(BRANCH).removeprefix(TAG) for name in there if name.startswith((BRANCH, TAG))]
     if not names:
         return NoSuchRef(f"there is no '{ref}', nor any branch: push one")
-    return NoSuchRef(f"there is no branch, tag or commit '{ref}': {did_you_mean(ref, names)}")
+    what = f"there is no branch, tag or commit '{ref}'"
+    if ref in names:
+        return NoSuchRef(f"{what} a moment ago, and there is now: the next pass finds it")
+    if len(names) == 1 and not nearest(ref, names):
+        return NoSuchRef(f"{what}, only '{names[0]}'")
+    return NoSuchRef(f"{what}: {did_you_mean(ref, names)}")

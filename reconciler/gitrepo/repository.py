@@ -86,8 +86,12 @@ class RepositoryOrigin:
             yield self._export.files
 
     def descent(self, last: str, revision: Revision, *, deepen: bool) -> Descended:
-        """From what was fetched, which is never shallow: nothing has to be deepened."""
-        return history.descent(self._local(), last, revision.commit)
+        """From what was fetched, which is as whole as the remote has it: nothing can be deepened."""
+        found = history.descent(self._local(), last, revision.commit)
+        if found.why != history.SHALLOW:
+            return found
+        to_do = f"push all of its history there, then remove {self._kept}"
+        return replace(found, why=f"{redacted(self._url)} is shallow itself: {to_do}")
 
     def removals(self, last: str | None, revision: Revision, paths: Collection[str]) -> dict[str, Removal]:
         if revision.commit is None or not paths:

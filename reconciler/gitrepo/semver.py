@@ -14,7 +14,7 @@ def newest(tags: Iterable[str], wanted: str) -> str | None:
     A leading `v` is left aside, what is no version too. A pre-release counts only where the range names one.
     """
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     try:
         ranges = [SpecifierSet(translated(part)) for part in wanted.split("||")]
@@ -24,7 +24,7 @@ def newest(tags: Iterable[str], wanted: str) -> str | None:
     for tag in tags:
         try:
             version = Version(tag)
-        except InvalidVersion:
+        except ValueError:  # or a number of thousands of digits
             continue
         is_in = any(one.contains(version, prereleases=bool(one.prereleases)) for one in ranges)
         if is_in and (best is None or (version, tag) > best):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from reconciler.gitrepo.clone import Clone
-from reconciler.gitrepo.command import Git, Trouble
+from reconciler.gitrepo.command import Git, TooMuch, Trouble
 
 SECONDS = 120.0
 MOST_FILES = 200_000
@@ -29,11 +29,16 @@ class Unfit(Exception):
 
 def tree_of(git: Git, commit: str, path: str) -> str:
     """The tree object of a directory of the commit, `path` being "" for all of it; Unfit without one."""
-    answer = git.ask("rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}:{path}")
-    if answer.code or git.tell("cat-file", "-t", answer.text) != "tree":
-        what = "there is no directory" if answer.code else "there is no directory but something else named"
+    root = git.tell("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
+    if not path:
+        return root
+    # Unlike `rev-parse COMMIT:PATH` it tells a tree that is broken from one without that path.
+    row = git.tell("ls-tree", "-z", "--full-tree", root, "--", path)
+    about, _, name = row.partition("\0")[0].partition("\t")
+    if about.split(" ")[1:2] != ["tree"] or name != path:
+        what = "there is no directory but something else named" if row else "there is no directory"
         raise Unfit(f"{what} '{path}' at {commit[:7]}: set path to where the specs are")
-    return answer.text
+    return about.split(" ")[2]
 
 
 def entries(git: Git, tree: str) -> dict[str, Entry]:
@@ -41,7 +46,10 @@ def entries(git: Git, tree: str) -> dict[str, Entry]:
 
     Unfit for a tree that cannot be laid out as files.
     """
-    listing = git.told("ls-tree", "-r", "-z", "--full-tree", tree, seconds=SECONDS, most=MOST_LISTING).output
+    try:
+        listing = git.told("ls-tree", "-r", "-z", "--full-tree", tree, seconds=SECONDS, most=MOST_LISTING).output
+    except TooMuch as error:
+        raise Unfit(f"it holds more files than can be listed: {error}: split it into sources") from error
     found: dict[str, Entry] = {}
     for row in listing.decode(errors="surrogateescape").split("\0")[:-1]:
         about, _, path = row.partition("\t")
@@ -53,6 +61,11 @@ def entries(git: Git, tree: str) -> dict[str, Entry]:
         raise Unfit(f"it holds more than {MOST_FILES} files: split it into sources")
     _check(found)
     return found
+
+
+def may_be_read(path: str) -> bool:
+    """Whether a file of that path is one of the specs or calendars."""
+    return _is_wanted(path) and not _is_hidden(path)
 
 
 def _is_wanted(path: str) -> bool:

@@ -6,6 +6,7 @@ A directory without git is no error: it has no revision, and the reason says why
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -47,7 +48,7 @@ def revision_of(directory: Path) -> Revision:
     if told.code:
         return Revision(reason=_reason(told.reason))
     commit, author, subject = told.text.split("\0", 2)
-    return Revision(commit, bool(changes), author, subject[: history.LONGEST_SUBJECT])
+    return Revision(commit, bool(changes), history.shown(author), history.shown(subject))
 
 
 def _reason(complaint: str) -> str:
@@ -82,6 +83,10 @@ class DirectoryOrigin:
             raise ReconcilerError(f"{where}: {revision.reason}: a signed commit is required")
         if revision.is_dirty:
             raise ReconcilerError(f"{where}: {self.root}: files differ from the signed commit: commit them, signed")
+        if (unsigned := self._unsigned()) is not None:
+            raise ReconcilerError(
+                f"{where}: {self.root}: {unsigned!a} is not of the signed commit: commit or remove it"
+            )
         signers = Signers(self._source, self._directory, self._signers)
         return replace(revision, signer=signers.of(Git(_folder(self.root)), revision.commit, None))
 
@@ -89,11 +94,34 @@ class DirectoryOrigin:
     def opened(self, revision: Revision) -> Iterator[Path]:
         """What lies there now; ReconcilerError if nothing does, or if signed files were changed meanwhile."""
         if not self.root.exists():
-            raise ReconcilerError(f"{self.root}: there is no such directory: the specs' directory has to be readable")
+            raise ReconcilerError(
+                f"{self.root}: there is no such directory: make it, or set path to where the specs are"
+            )
         yield self.root
-        if self._source.require_signed is not None and revision_of(self.root).label != revision.commit:
+        if self._source.require_signed is None:
+            return
+        if revision_of(self.root).label != revision.commit or self._unsigned() is not None:
             where = f"source '{self._source.name}': {self.root}"
             raise ReconcilerError(f"{where}: changed while it was read: commit it, signed, and try again")
+
+    def _unsigned(self) -> str | None:
+        """A file that would be read and that no status speaks of: ignored, of a submodule, or marked as unchanged."""
+        from reconciler.gitrepo.tree import may_be_read
+
+        folder = _folder(self.root)
+        try:
+            listing = Git(folder).told("ls-files", "-v", "-z", "--", ".", most=MOST_STATUS).output
+        except Trouble as error:
+            raise ReconcilerError(f"source '{self._source.name}': {self.root}: {error}: try again") from error
+        rows = listing.decode(errors="surrogateescape").split("\0")
+        tracked = {row[2:] for row in rows if row.startswith("H ")}
+        if self.root.is_file():
+            return None if self.root.name in tracked else self.root.name
+        for place, _, names in os.walk(folder):
+            for path in (Path(place, name).relative_to(folder).as_posix() for name in names):
+                if may_be_read(path) and path not in tracked:
+                    return path
+        return None
 
     def descent(self, last: str, revision: Revision, *, deepen: bool) -> Descended:
         git = Git(_folder(self.root))

@@ -367,7 +367,8 @@ def test_a_pause_by_label_covers_what_has_the_label_and_what_comes_later(applied
     assert done.stderr == "these are covered now: one, two\n"
     (applied / "specs" / "three.yaml").write_text('task: tick\nschedule: "@hourly"\nlabels: {team: web, a: b}\n')
     plan = run_cli("plan")
-    assert "+ three  new (three.yaml)\n    paused with team=web by " in plan.stdout
+    assert "+ three  new (three.yaml)\n" in plan.stdout
+    assert "\n    paused with team=web by " in plan.stdout
     assert "the lift is out" in plan.stdout
     (paused,) = json.loads(run_cli("plan", "-o", "json").stdout)["paused"]
     assert (paused["name"], paused["selector"]) == ("three", {"team": "web"})

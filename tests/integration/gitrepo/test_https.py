@@ -26,10 +26,10 @@ class Backend(BaseHTTPRequestHandler):
     """`/private/…` needs the token, `/moved/…` redirects to it."""
 
     root = ""
-    seen: list[tuple[str, str | None]]
+    seen: list[tuple[str, str]]
 
     def do_GET(self) -> None:
-        self.seen.append((self.path, self.headers.get("Authorization")))
+        self.seen.append((self.path, ", ".join(self.headers.get_all("Authorization") or [])))
         if self.path.startswith("/moved/"):
             self.send_response(301)
             self.send_header("Location", self.path.replace("/moved/", "/private/", 1))
@@ -145,3 +145,18 @@ def test_a_token_does_not_follow_a_redirect(forge: Forge, server: Any) -> None:
     with pytest.raises(ReconcilerError, match="set repo to the address that it has now"):
         origin(forge, server, "moved", token="s3cret-token").look()
     assert [path for path, _ in server.handler.seen if path.startswith("/private/")] == []
+
+
+def test_the_machine_s_own_token_is_not_sent_as_well(
+    forge: Forge, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = forge.commit({"specs/a.yaml": "task: a\n"})
+    address = f"https://localhost:{server.server_address[1]}"
+    settings = tmp_path / "gitconfig"
+    settings.write_text(
+        '[http]\nextraHeader = "Authorization: Basic one"\n'
+        f'[http "{address}/"]\nextraHeader = "Authorization: Basic other"\n'
+    )
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+    assert origin(forge, server, token="s3cret-token").look().commit == commit
+    assert {given for _, given in server.handler.seen} == {GOOD}

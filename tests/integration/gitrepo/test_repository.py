@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -437,4 +438,8 @@ def test_a_git_that_never_answers_is_ended_with_all_it_started(forge: Forge, mon
     monkeypatch.setenv("GIT_SSH_COMMAND", str(script))
     with pytest.raises(ReconcilerError, match=r"git did not answer within 0\.5 s"):
         forge.origin(repo="ssh://127.0.0.1/x").look()
-    assert not Path("/proc", (forge.place / "pid").read_text().strip(), "exe").exists()
+    program = Path("/proc", (forge.place / "pid").read_text().strip(), "exe")
+    until = time.monotonic() + 10  # a signal takes its time to arrive
+    while program.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not program.exists()

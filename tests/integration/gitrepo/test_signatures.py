@@ -217,6 +217,30 @@ def test_a_working_tree_has_to_be_signed_and_clean(forge: Forge, keys: Keys) -> 
     assert "is not signed" in refusal(origin)
 
 
+@pytest.mark.parametrize("harm", ["ignored", "assume-unchanged", "skip-worktree", "submodule"])
+def test_what_no_status_speaks_of_is_not_signed(forge: Forge, keys: Keys, harm: str) -> None:
+    forge.commit({".gitignore": "*.local.yaml\n", "specs/a.yaml": "task: a\n"})
+    if harm == "submodule":
+        forge.git("init", "--quiet", "specs/sub")
+        forge.git("commit", "--quiet", "--allow-empty", "-m", "inner", at=forge.work / "specs" / "sub")
+    signed(forge, keys, "ada")
+    origin = forge.checkout(require_signed="ssh", allowed_signers=str(keys.allowed))
+    specs = forge.work / "specs"
+    (specs / "notes.md").write_text("no spec\n")
+    (forge.work / ".git" / "info" / "exclude").write_text("*.md\n")
+    found = origin.look()
+    if harm == "ignored":
+        (specs / "b.local.yaml").write_text("task: evil\n")
+    elif harm == "submodule":
+        (specs / "sub" / "b.yaml").write_text("task: evil\n")
+    else:
+        forge.git("update-index", f"--{harm}", "specs/a.yaml")
+        (specs / "a.yaml").write_text("task: evil\n")
+    assert "is not of the signed commit: commit or remove it" in refusal(origin)
+    with pytest.raises(ReconcilerError, match="changed while it was read"), origin.opened(found):
+        pass
+
+
 def test_without_git_nothing_is_signed(forge: Forge, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     (forge.work / "specs").mkdir()
     assert "a signed commit is required" in refusal(

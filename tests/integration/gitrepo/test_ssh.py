@@ -46,6 +46,8 @@ def test_a_key_and_its_hosts_are_all_that_ssh_is_given(forge: Forge, called: Pat
     assert str(forge.here / "my key; touch sprung") in arguments
     assert f'-oUserKnownHostsFile="{forge.here}/known hosts"' in arguments
     assert {"-oBatchMode=yes", "-oIdentitiesOnly=yes", "-oStrictHostKeyChecking=yes"} <= set(arguments)
+    # Neither somebody else's open connection nor one that hangs without a word.
+    assert {"-oControlPath=none", "-oServerAliveInterval=15"} <= set(arguments)
     assert not list(forge.place.rglob("sprung"))
 
 
