@@ -17,13 +17,14 @@ from functools import partial
 from reconciler.db import desired, settled
 from reconciler.db.desired import Wanted
 from reconciler.db.link import Link
+from reconciler.db.wantedsince import keep, wanted_since
 from reconciler.errors import ReconcilerError
 from reconciler.occurrences import wake_at
 from reconciler.scheduler import Entry, SchedulerService
 from reconciler.scheduler.differences import Kept
 from reconciler.scheduler.doings import Fields, Sides, by_hand
 from reconciler.spec import TaskSpec
-from reconciler.spec.by_digest import known_spec, spec_of
+from reconciler.spec.by_digest import known_spec, spec_beside
 
 log = logging.getLogger("reconciler.align")
 
@@ -31,7 +32,7 @@ log = logging.getLogger("reconciler.align")
 DOCUMENTS = 2_000
 
 # What the last whole pass saw of each config, and what it made of it: an entry depends on nothing else.
-_seen: dict[int, tuple[Wanted, Entry]] = {}
+_seen: Mapping[int, tuple[Wanted, Entry]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +72,32 @@ async def align(
     should be, its next instant is not computed again; a service does that at each pass, having them in memory.
     StoreUnavailable: one of the two is away; the same call later makes up for it.
     """
-    global _seen
-    judge = Judge(link, now, await settled.seen(link), scheduler.modes) if names is None else None
-    rows = await desired.wanted(link, now, names)
-    believed = await _believed(scheduler, rows) if believing else set()
-    entries = await _entries(link, [row for row in rows if row.config_id not in believed])
     if names is None:
-        _seen = {row.config_id: (row, entries[row.config_id]) for row in rows if row.config_id in entries}
+        return await _whole(link, scheduler, now, believing=believing)
+    entries = await _entries(link, await desired.wanted(link, now, names))
+    changed = await scheduler.align(list(entries.values()), complete=False)
+    return Aligned(changed, await scheduler.epoch() or "")
+
+
+async def _whole(link: Link, scheduler: SchedulerService, now: datetime, *, believing: bool) -> Aligned:
+    """Every config: those that have not changed since the last time over this connection are neither read nor judged
+    again, and all of them are compared.
+    """
+    global _seen
+    look = await wanted_since(link, now)
+    judge = Judge(link, now, look.seen, scheduler.modes)
+    believed = await _believed(scheduler, look.rows) if believing and look.is_whole else set()
+    rows = [row for row in look.rows if row.config_id not in believed] if believed else look.rows
+    entries = await _entries(link, rows)
+    _seen = look.made
+    look.made.update((row.config_id, (row, entries[row.config_id])) for row in rows if row.config_id in entries)
+    judge.entries = {config_id: entry for config_id, (_, entry) in look.made.items()}
     gone = partial(desired.gone, link)
-    if judge:
-        judge.entries = entries
-    changed = await scheduler.align(
-        list(entries.values()), complete=names is None, gone=gone, unchanged=believed, judge=judge
-    )
-    found = tuple(judge.found) if judge else None
-    return Aligned(changed, await scheduler.epoch() or "", found, names is None and not believed)
+    every = list(judge.entries.values())
+    changed = await scheduler.align(every, complete=True, gone=gone, unchanged=believed, judge=judge)
+    if not believed:
+        keep(look)
+    return Aligned(changed, await scheduler.epoch() or "", tuple(judge.found), not believed)
 
 
 async def look(link: Link, scheduler: SchedulerService, now: datetime) -> list[Finding]:
@@ -190,7 +202,7 @@ def _read(rows: Sequence[Wanted], documents: dict[str, dict[str, object]]) -> It
     for row in rows:
         if row.digest in documents:
             try:
-                yield desired_entry(row, spec_of(row.digest, documents[row.digest]))
+                yield desired_entry(row, spec_beside(row.digest, documents[row.digest]))
             except ReconcilerError as error:
                 # A newer version may have stored it. One such config must not keep the others from running.
                 log.warning("%s", error)

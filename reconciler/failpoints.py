@@ -1,6 +1,7 @@
 """Where a test may end this process as `kill -9` would: at the step that `RECONCILER_FAILPOINT` names.
 
-Steps of a sync: after-lock, after-apply, after-commit, after-align. Off unless the variable names the step.
+Steps of a sync, in their order: after-fetch and export-written (of a repository), after-read, after-lock, after-plan,
+after-apply, after-commit, after-align. Off unless the variable names the step.
 """
 
 from __future__ import annotations

@@ -14,17 +14,28 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-# What a newest revision of before had: the source of the sync that applied it, and the path of the config it is. The
-# commit is that of the sync, or where its row is gone that of the config.
+# What is in force has the source and the path of its config: it may have been taken over or moved since, which left no
+# revision. What was before has the source of the sync that applied it. The commit is that of the sync, or where its row
+# is gone that of the config.
 FILL_REVISIONS = """
+with newest as (
+    select distinct on (t.name) t.id, t.name, t.digest
+    from task_revisions t order by t.name, t.applied_at desc, t.id desc
+), known as (
+    select t.id, c.source from task_revisions t
+    left join newest n on n.id = t.id
+    left join task_configs c on c.name = n.name and c.digest = n.digest
+)
 update task_revisions r set
     source = coalesce(
+        k.source,
         (select s.source from syncs s where s.id = r.sync_id),
         (select c.source from task_configs c where c.name = r.name), 'default'),
     path = coalesce((select c.path from task_configs c where c.name = r.name and c.digest = r.digest), ''),
     revision = coalesce(
         (select s.revision from syncs s where s.id = r.sync_id),
         (select c.revision from task_configs c where c.name = r.name and c.digest = r.digest))
+from known k where k.id = r.id
 """
 
 # The last good sync of each source says how far it has come; whoever applied a dirty tree stood at its commit.

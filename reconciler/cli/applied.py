@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from reconciler.cli.output import document, line, note
 from reconciler.errors import Refused
+from reconciler.lines import of_source
 
 if TYPE_CHECKING:
     from reconciler.plan import Plan
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 Report = Literal["text", "json", "yaml"]
 
 
-def show_pass(outcome: Pass, report: Report) -> None:
+def show_pass(outcome: Pass, report: Report, source: str) -> None:
     """What was done on stdout; what was refused, is held or is not yet in force on stderr."""
     from reconciler.cli.planned import coloured
     from reconciler.plan import text as plantext
@@ -31,9 +33,20 @@ def show_pass(outcome: Pass, report: Report) -> None:
     for refusal in plan.refusals:
         note("reconciler: " + "\n".join(plantext.refusal_lines(refusal)))
     if outcome.pin:
-        note("reconciler: note: nothing is applied while the source is pinned: reconciler rollback --release")
+        release = of_source("reconciler rollback --release", source)
+        note(f"reconciler: note: nothing is applied while the source is pinned: {release}")
     if outcome.trouble:
         note(f"reconciler: applied, but not yet in force: {outcome.trouble}")
+
+
+def retold(plan: Plan, command: str, source: str) -> Plan:
+    """The plan, with refusals that name `command` and not `apply`: for a source that the settings do not have."""
+    usual = (f"reconciler apply --adopt --source {source}", of_source("reconciler apply", source))
+    refusals = tuple(
+        replace(one, text=one.text.replace(usual[0], f"{command} --adopt").replace(usual[1], command))
+        for one in plan.refusals
+    )
+    return replace(plan, refusals=refusals)
 
 
 def summary(outcome: Pass, plan: Plan) -> str:
@@ -42,7 +55,7 @@ def summary(outcome: Pass, plan: Plan) -> str:
 
     past = {"create": "created", "adopt": "adopted", "update": "updated", "delete": "deleted"}
     done = ", ".join(f"{count:,} {past[verb]}" for verb, count in plan.counts().items() if count)
-    healed = f"; {outcome.aligned:,} put right in Redis" if outcome.aligned and not plan.changes else ""
+    healed = f"; {outcome.aligned:,} brought up to date in Redis" if outcome.aligned and not plan.changes else ""
     said = f"applied: {done}" if done else changes_text(plan) or nothing(plan)
     return f"{said}; {plan.unchanged:,} unchanged{healed}"
 

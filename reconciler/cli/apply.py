@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.applied import Report, exit_code, show_pass
+from reconciler.cli.applied import Report, exit_code, retold, show_pass
 from reconciler.cli.command import command
 from reconciler.cli.stores import redis_of, with_stores
 from reconciler.cli.wish import Reading, Wish, options, reading
@@ -43,26 +44,32 @@ def apply(report: Report, dry_run: bool, path: Path | None, **wish: Any) -> int:
     return carry_out(wanted, "apply", report, dry_run=dry_run)
 
 
-def carry_out(wanted: Wish, verb: str, report: Report, *, dry_run: bool) -> int:
-    """Read, compare, guard, apply and show it, as `verb`; the exit code."""
+def carry_out(wanted: Wish, verb: str, report: Report, *, dry_run: bool, again: str | None = None) -> int:
+    """Read, compare, guard, apply and show it, as `verb`; the exit code.
+
+    `again`: the command that a refusal names, where `apply` would not know the source.
+    """
     with reading(wanted, verb) as read:
         # What a pipeline applies it has told already; of a source that is synced, the failure is kept, too.
         if read.is_refused and (dry_run or verb != "sync"):
             return 1
         if dry_run:
-            return _show(read, report)
+            return _show(read, report, again)
         outcome = _applied(read)
-        show_pass(outcome, report)
+        if again and outcome.plan:
+            outcome = replace(outcome, plan=retold(outcome.plan, again, read.options.source))
+        show_pass(outcome, report, read.options.source)
         return exit_code(outcome)
 
 
-def _show(read: Reading, report: Report) -> int:
+def _show(read: Reading, report: Report, again: str | None) -> int:
     from reconciler.cli.planned import show
     from reconciler.cli.previewed import from_stores
 
     found = from_stores(read)
-    show(found.plan, found.impact, report, now=found.now, paused=found.paused, specs=read.specs)
-    if found.plan.refusals:
+    plan = retold(found.plan, again, read.options.source) if again else found.plan
+    show(plan, found.impact, report, now=found.now, paused=found.paused, specs=read.specs)
+    if plan.refusals:
         return Refused.exit_code
     return 1 if read.specs.faults else 0
 

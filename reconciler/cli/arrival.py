@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.cli.output import note
 from reconciler.durations import span
 from reconciler.errors import ReconcilerError, StoreUnavailable
-from reconciler.lines import first_line
+from reconciler.lines import first_line, of_source
 
 if TYPE_CHECKING:
     from reconciler.db.link import Link
@@ -42,14 +42,16 @@ def judged(row: Source | None, last: Sync | None, commit: str, *, is_behind: boo
     if row is None:
         return None
     short = commit[:7]
-    if row.error and _is(row.tried_revision, commit):
+    # A late attempt at it may be refused because a newer one is in force, which has it in it.
+    if row.error and _is(row.tried_revision, commit) and not is_behind:
         plan = (last.plan or {}) if last and _is(last.revision, commit) else {}
         code, word = (REFUSED, "refused") if plan.get("refusals") else (FAILED, "failed")
         return code, f"reconciler: wait: {short} {word}: {first_line(row.error, LONGEST)}"
     if not (is_behind or _is(row.revision, commit)):
         return None
     if row.pin:
-        return FAILED, f"reconciler: wait: {short}: the source is {row.pin.text}: reconciler rollback --release"
+        release = of_source("reconciler rollback --release", row.name)
+        return FAILED, f"reconciler: wait: {short}: the source is {row.pin.text}: {release}"
     newer = f", with {row.revision[:7]}" if row.revision and not _is(row.revision, commit) else ""
     return APPLIED, f"✓ {short} is applied{newer}"
 

@@ -153,9 +153,12 @@ async def _postgresql(link: Link, kind: str) -> list[Check]:
         await schema.require_current(link)
         checks.append(Check("schema", "ok", f"at {schema.head_revision()}"))
         checks += await _runners(link)
+        checks += await _attempts(link)
         checks += await _clock_ahead(link)
     except ReconcilerError as error:
-        checks.append(Check("schema", "warning" if kind == "embedded" else "bad", str(error)))
+        by_itself = "of another version, or none yet: the next command that needs it brings it up to date"
+        is_own = kind == "embedded"
+        checks.append(Check("schema", "warning" if is_own else "bad", by_itself if is_own else str(error)))
     return checks
 
 
@@ -170,6 +173,15 @@ async def _runners(link: Link) -> list[Check]:
     return [there, *unserved(await overview(link))]
 
 
+async def _attempts(link: Link) -> list[Check]:
+    """Sources whose last attempt came to nothing, or was refused in part."""
+    from reconciler.db import sources
+    from reconciler.lines import bare, first_line
+
+    failed = [row for row in await sources.every(link) if row.error]
+    return [Check(f"sync of {row.name}", "warning", first_line(bare(row.error or "", row.name), 200)) for row in failed]
+
+
 def unserved(rows: Iterable[Overview]) -> Iterator[Check]:
     """What no runner is going to run, though there are runners: by the task or the queue that none of them has."""
     tasks: dict[str, list[str]] = {}
@@ -181,7 +193,9 @@ def unserved(rows: Iterable[Overview]) -> Iterator[Check]:
         elif not row.is_served:
             queues.setdefault(str(spec.get("queue")), []).append(row.config.name)
     for task, names in tasks.items():
-        yield Check("tasks in force", "warning", f"{_few(names)}: waiting for a runner that has '{task}': see task_modules")
+        yield Check(
+            "tasks in force", "warning", f"{_few(names)}: waiting for a runner that has '{task}': see task_modules"
+        )
     for queue, names in queues.items():
         yield Check("queues", "warning", f"no runner looks at '{queue}' of {_few(names)}: see runner.queues")
 

@@ -62,7 +62,7 @@ def show_detail(picture: Picture) -> None:
         "labels": spec.get("labels"),
         "spec": f"{config.path} at {config.revision or 'no revision'} (source {config.source})",
         "commit": _commit(picture.origin),
-        "changed": f"{when(config.updated_at, now)} · {exact(config.updated_at, row.timezone)}",
+        "changed": f"{when(config.updated_at, now)} · {exact(config.updated_at.replace(microsecond=0), row.timezone)}",
     }
     for key, value in facts.items():
         for text in fact_lines(key, value) if value else ():

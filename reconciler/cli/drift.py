@@ -14,6 +14,7 @@ from reconciler.cli.output import Column, Format, note, output_option, show
 from reconciler.cli.stores import redis_of, with_stores
 from reconciler.cli.words import when
 from reconciler.errors import ReconcilerError, UsageError
+from reconciler.lines import bare
 
 if TYPE_CHECKING:
     from reconciler.cli.differing import Looked, Row
@@ -53,7 +54,7 @@ def drift(name: str | None, source: str | None, everything: bool, output: Format
         found = with_stores(act)
     rows = [row for row in found.rows if _is_meant(row, name, source)]
     past = [row for row in found.past if _is_meant(row, name, source)]
-    _show(found, rows, past, readings, output)
+    _show(found, rows, past, readings, output, is_whole=is_whole and not found.trouble)
     if found.trouble:
         note(f"redis was not looked at: {found.trouble}")
     return 1 if rows or found.trouble or not is_whole else 0
@@ -70,7 +71,7 @@ def _readings(names: Sequence[str]) -> Iterator[tuple[list[Reading], bool]]:
             try:
                 found.append(opened.enter_context(reading(Wish(source=name), "drift")))
             except ReconcilerError as error:
-                note(f"source '{name}' was not looked at: {error}")
+                note(f"source '{name}' was not looked at: {bare(str(error), name)}")
         yield found, len(found) == len(names) and not any(read.is_refused for read in found)
 
 
@@ -78,7 +79,15 @@ def _is_meant(row: Row, name: str | None, source: str | None) -> bool:
     return (name is None or row.name == name) and (source is None or row.source == source)
 
 
-def _show(found: Looked, rows: Sequence[Row], past: Sequence[Row], readings: Sequence[Reading], output: Format) -> None:
+def _show(
+    found: Looked,
+    rows: Sequence[Row],
+    past: Sequence[Row],
+    readings: Sequence[Reading],
+    output: Format,
+    *,
+    is_whole: bool,
+) -> None:
     columns = [
         Column("name", lambda row: row["name"] or "(all of it)"),
         Column("side", lambda row: row["side"]),
@@ -88,7 +97,6 @@ def _show(found: Looked, rows: Sequence[Row], past: Sequence[Row], readings: Seq
         Column("what becomes of it", lambda row: row["will"], gives=True),
     ]
     listed = [_listed(row) for row in (*rows, *past)]
-    is_whole = bool(readings) and not found.trouble and not any(read.is_refused for read in readings)
     empty = "nothing differs" + (": git, PostgreSQL and Redis say the same" if is_whole else " in what was looked at")
     if output != "table":
         extra = {
@@ -96,8 +104,8 @@ def _show(found: Looked, rows: Sequence[Row], past: Sequence[Row], readings: Seq
             "pauses": [{"name": one.name, "selector": one.selector, "reason": one.reason} for one in found.pauses],
             "sources": [{"name": one.options.source, "revision": one.revision.label} for one in readings],
         }
-        bare = [{key: value for key, value in row.items() if key != "words"} for row in listed]
-        show(output, "drifts", bare, (), empty="", extra=extra)
+        plain = [{key: value for key, value in row.items() if key != "words"} for row in listed]
+        show(output, "drifts", plain, (), empty="", extra=extra)
         return
     show(output, "drifts", listed, columns, empty=empty)
     for read in readings:

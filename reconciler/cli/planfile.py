@@ -84,7 +84,7 @@ def apply(path: Path, wish: Wish, report: Report, *, dry_run: bool) -> int:
     if dry_run:
         return _preview(saved, specs, request, report)
     outcome = _applied(saved, specs, request)
-    show_pass(outcome, report)
+    show_pass(outcome, report, saved.source)
     return exit_code(outcome)
 
 
@@ -123,7 +123,7 @@ def _request(saved: SavedPlan, wish: Wish, path: Path) -> Request:
     commit = saved.revision.removesuffix("-dirty") if saved.revision else None
     revision = Revision(commit, commit != saved.revision, saved.author, saved.subject, "the plan names none")
     reason = wish.reason or saved.options.reason
-    options = replace(options_for(saved), allow_rewind=wish.allow_rewind, reason=reason)
+    options = replace(options_for(saved), drift=source.drift, allow_rewind=wish.allow_rewind, reason=reason)
     return Request(options, actor(), revision, origin_of(source, settings.directory), believing=True)
 
 

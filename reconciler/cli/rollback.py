@@ -11,6 +11,7 @@ from reconciler.cli.command import command, given
 from reconciler.cli.output import line, note
 from reconciler.cli.stores import redis_of, with_stores
 from reconciler.errors import Refused, UsageError
+from reconciler.lines import of_source
 
 if TYPE_CHECKING:
     from reconciler.db.link import Link
@@ -88,7 +89,7 @@ def _release(name: str, reason: str | None) -> int:
         line(f"source '{name}' is not pinned: nothing to release")
         return 0
     line(f"released: source '{name}' was {pin.text}")
-    note("the next pass applies its newest commit; at once: reconciler apply")
+    note(f"the next pass applies its newest commit; at once: {of_source('reconciler apply', name)}")
     return 0
 
 
@@ -128,10 +129,10 @@ def _carry_out(wish: Rollback, report: Report) -> int:
 
     outcome = with_stores(act)
     # Pinned is what was asked for, and nothing that holds this back.
-    show_pass(replace(outcome, pin=None), report)
+    show_pass(replace(outcome, pin=None), report, wish.options.source)
     if outcome.sync_id is not None and outcome.pin:
         note(f"source '{wish.options.source}' is {outcome.pin.text}")
-        note("until a newer commit comes, or: reconciler rollback --release")
+        note(f"until a newer commit comes, or: {of_source('reconciler rollback --release', wish.options.source)}")
     return exit_code(outcome)
 
 

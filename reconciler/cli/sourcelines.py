@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.words import when
-from reconciler.lines import first_line
+from reconciler.lines import bare, first_line, of_source
 
 if TYPE_CHECKING:
     from reconciler.db.link import Link
@@ -63,16 +63,18 @@ def without_plan(sync: Sync | None) -> dict[str, Any] | None:
 def _lines(state: SourceState, now: datetime, several: bool) -> list[str]:
     where = f"specs ({state.name})" if several else "specs"
     last, row = state.last, state.row
-    lines = [f"{where}: {_attempt(last, now)}{_looked_at(state, now)}"] if last else [f"{where}: {_tried(row, now)}"]
+    if _is_good_again(state):
+        last = state.good
+    lines = [f"{where}: " + (_attempt(last, now) + _looked_at(row, last, now) if last else _tried(row, now))]
     if last and not last.is_success:
         lines.append(f"  in force: {_attempt(state.good, now)}" if state.good else "  in force: nothing of it yet")
     if last and last.is_success and row and row.error:
-        lines.append(f"  now: ✗ {first_line(row.error, 200)}")
+        lines.append(f"  now: ✗ {first_line(bare(row.error, row.name), 200)}")
     held = (last.plan or {}).get("held") if last else None
     if held:
         lines.append(f"  held, in their last good state: {', '.join(map(str, held[:5]))}{', …' if held[5:] else ''}")
     if row and row.pin:
-        lines.append(f"  {row.pin.text}; end it: reconciler rollback --release")
+        lines.append(f"  {row.pin.text}; end it: {of_source('reconciler rollback --release', state.name)}")
     return lines
 
 
@@ -83,16 +85,23 @@ def _attempt(sync: Sync, now: datetime) -> str:
     moment = when(sync.finished_at, now)
     at = f" at {revision(sync.revision)}" if sync.revision else ""
     if not sync.is_success:
-        return f"✗ {moment}{at}: {first_line(sync.error, 200)}"
+        return f"✗ {moment}{at}: {first_line(bare(sync.error or '', sync.source), 200)}"
     subject = f" “{first_line(sync.subject, 50)}”" if sync.subject else ""
     because = f" ({first_line(sync.reason, 50)})" if sync.reason else ""
     return f"{counts({verb: getattr(sync, verb) for verb in VERBS})}, {moment}{at}{subject} by {sync.actor}{because}"
 
 
-def _looked_at(state: SourceState, now: datetime) -> str:
+def _is_good_again(state: SourceState) -> bool:
+    """Whether a pass after the last failure found all as it was before it: that is worth no row in `syncs`."""
+    last, row = state.last, state.row
+    if last is None or last.is_success or state.good is None or row is None or row.tried_at is None:
+        return False
+    return row.error is None and row.tried_at > last.finished_at
+
+
+def _looked_at(row: Source | None, last: Sync, now: datetime) -> str:
     """When it was last looked at, where that is long after the last sync that was worth a row, or long ago."""
-    row, last = state.row, state.last
-    if row is None or row.tried_at is None or last is None or row.tried_at - last.finished_at < FRESH:
+    if row is None or row.tried_at is None or row.tried_at - last.finished_at < FRESH:
         return ""
     return f"; looked at {when(row.tried_at, now)}"
 
@@ -100,4 +109,5 @@ def _looked_at(state: SourceState, now: datetime) -> str:
 def _tried(row: Source | None, now: datetime) -> str:
     if row is None or row.tried_at is None:
         return "nothing was applied yet"
-    return f"✗ {when(row.tried_at, now)}: {first_line(row.error, 200)}" if row.error else "nothing was applied yet"
+    error = first_line(bare(row.error or "", row.name), 200)
+    return f"✗ {when(row.tried_at, now)}: {error}" if error else "nothing was applied yet"

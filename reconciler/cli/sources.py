@@ -16,7 +16,7 @@ from reconciler.cli.output import Column, Format, line, note, output_option, sho
 from reconciler.cli.stores import redis_of, with_link, with_stores
 from reconciler.cli.words import when
 from reconciler.errors import ReconcilerError, Refused
-from reconciler.lines import first_line
+from reconciler.lines import bare, first_line
 
 if TYPE_CHECKING:
     from reconciler.db.link import Link
@@ -134,7 +134,7 @@ def _state(row: Any) -> str:
         where = _revision(row["pinned_revision"]) if row["pinned_revision"] else f"sync {row['pinned_sync_id']}"
         said.append(f"pinned at {where}" + (f": {row['pin_reason']}" if row["pin_reason"] else ""))
     if row["error"]:
-        said.append(first_line(row["error"]))
+        said.append(first_line(bare(row["error"], row["name"]), 200))
     if not row["is_configured"]:
         said.append("not configured here")
     return "; ".join(said) or ("ok" if row["applied_at"] else "never applied")

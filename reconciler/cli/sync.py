@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -91,14 +92,27 @@ def sync(
 
     name = _one_name(source, named)
     where = {"ref": ref, "path": inside, "token_env": token_env, "ssh_key": ssh_key, "allow_file": allow_file or None}
+    again = None
     stray = [f"--{key.replace('_', '-')}" for key, value in where.items() if value is not None]
     if repo:
         chosen = _source_of(name or "default", repo, where)
         given().use(_with(given().settings, chosen))
         name = chosen.name
+        again = _typed(named or source, repo, where, token_env)
     elif stray:
         raise UsageError(f"sync: {', '.join(stray)}: only together with --repo; a source of the settings has its own")
-    return carry_out(Wish(source=name, **guards), "sync", report, dry_run=dry_run)
+    return carry_out(Wish(source=name, **guards), "sync", report, dry_run=dry_run, again=again)
+
+
+def _typed(source: str | None, repo: str, where: dict[str, Any], token_env: str | None) -> str:
+    """The command as it was typed, without what the guards let through."""
+    said = {"repo": repo, **where, "token_env": token_env, "source": source}
+    parts = [
+        f"--{key.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(value)}")
+        for key, value in said.items()
+        if value
+    ]
+    return " ".join(["reconciler sync", *parts])
 
 
 def _one_name(source: str | None, named: str | None) -> str | None:

@@ -12,7 +12,7 @@ from reconciler.cli.command import command
 from reconciler.cli.output import Column, Format, output_option, show
 from reconciler.cli.stores import with_link
 from reconciler.cli.words import when
-from reconciler.lines import first_line
+from reconciler.lines import bare, first_line
 
 if TYPE_CHECKING:
     from reconciler.db.link import Link
@@ -33,6 +33,7 @@ def syncs(limit: int, output: Format) -> int:
     rows = [_listed(sync) for sync in with_link(read)]
     now = datetime.now(UTC)
     columns = [
+        Column("sync", lambda row: str(row["id"])),
         Column("when", lambda row: when(row["finished_at"], now)),
         Column("source", lambda row: row["source"], usual="default"),
         Column("revision", lambda row: revision(row["revision"])),
@@ -40,7 +41,7 @@ def syncs(limit: int, output: Format) -> int:
         Column("by", lambda row: row["actor"], gives=True),
         Column("subject", lambda row: first_line(row["subject"], 50), usual="", gives=True),
         Column("reason", lambda row: first_line(row["reason"], 50), usual="", gives=True),
-        Column("error", lambda row: first_line(row["error"]), usual="", gives=True),
+        Column("error", lambda row: first_line(bare(row["error"] or "", row["source"]), 200), usual="", gives=True),
     ]
     show(output, "syncs", rows, columns, empty="nothing was applied yet: reconciler apply")
     return 0
@@ -55,9 +56,11 @@ def revision(label: str | None) -> str:
 
 
 def counts(row: Any) -> str:
-    """`✓ 2 created, 1 deleted`."""
+    """`✓ 2 created, 1 deleted`; `✓ no change`; `✗`."""
     done = [f"{row[verb]} {verb}" for verb in ("created", "adopted", "updated", "deleted") if row[verb]]
-    return f"{'✓' if row['is_success'] else '✗'} {', '.join(done)}".rstrip()
+    if row["is_success"]:
+        return f"✓ {', '.join(done) or 'no change'}"
+    return f"✗ {', '.join(done)}".rstrip()
 
 
 def _listed(sync: Sync) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def _local(settings: Settings) -> list[Path]:
     found = [path for one, path in places if one.repo is None or path.exists()]
     if not found:
         raise UsageError("validate: every source is a repository elsewhere: name a PATH")
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _merged(found: Sequence[tuple[Path, SpecSet]]) -> SpecSet:

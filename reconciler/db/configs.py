@@ -5,7 +5,7 @@ Who may change a row, and whether a change moves an instant, is decided before t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,8 @@ from pydantic_core import to_json
 from reconciler.db.link import Statements
 
 KEYS = "select id, name, source, digest, path from task_configs order by name"
+KEYS_OF = KEYS.replace("order by", "where name = any(%(names)s::text[]) order by")
+COUNT = "select count(*) from task_configs where source = %(source)s"
 
 LOAD = """
 select id, name, source, spec, digest, path, revision, created_at, updated_at
@@ -73,18 +75,25 @@ class ConfigKey:
 
 @dataclass(frozen=True, slots=True)
 class ConfigRow:
-    """A config to write: `spec` is `TaskSpec.document()`."""
+    """A config to write: `spec` is `TaskSpec.document()`, or the spec itself: its JSON is the same, and sooner made."""
 
     name: str
     source: str
-    spec: dict[str, Any]
+    spec: Any
     digest: str
     path: str
 
 
-async def keys(tx: Statements) -> list[ConfigKey]:
-    """Every config, by name, without its spec."""
-    return [ConfigKey(*row) for row in await tx.run(KEYS)]
+async def keys(tx: Statements, names: Collection[str] | None = None) -> list[ConfigKey]:
+    """Every config, or those of `names` that exist, by name, without their specs."""
+    rows = await (tx.run(KEYS) if names is None else tx.run(KEYS_OF, {"names": sorted(names)}))
+    return [ConfigKey(*row) for row in rows]
+
+
+async def count(tx: Statements, source: str) -> int:
+    """How many configs a source has."""
+    [(number,)] = await tx.run(COUNT, {"source": source})
+    return int(number)
 
 
 async def load(tx: Statements, names: Sequence[str] | None = None) -> list[TaskConfig]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from reconciler.db.link import Link
+from reconciler.db.link import Link, Statements
 
 # One row a config. Of several pauses, of its name or of its labels, the one that ends last counts; one without an end
 # is later than any.
@@ -58,7 +58,7 @@ class Wanted(NamedTuple):
     until: datetime | None
 
 
-async def wanted(link: Link, now: datetime, names: Sequence[str] | None = None) -> list[Wanted]:
+async def wanted(link: Statements, now: datetime, names: Sequence[str] | None = None) -> list[Wanted]:
     """All configs, or those of `names`, at one moment; a pause that ends by `now` is none."""
     if names is None:
         rows = await link.run(WANTED, {"now": now})

@@ -107,12 +107,14 @@ where x.name is null and least(x.ended_at, x.expires_at) < %(longest_before)s
 order by x.id limit %(limit)s {lock}
 """
 
-# The last pass of a source stays, and every pass that a revision in the history names.
+# The last pass of a source stays, and every pass that a revision in the history names, or that deleted something: by
+# those a rollback knows what was in force before them.
 SYNCS: Final = """
 select x.ctid as place, ''::text as name
 from syncs x
 join (select source, max(id) as id from syncs group by source) last on last.source = x.source and last.id > x.id
-where x.finished_at < %(before)s and not exists (select from task_revisions r where r.sync_id = x.id)
+where x.finished_at < %(before)s and x.deleted = 0
+  and not exists (select from task_revisions r where r.sync_id = x.id)
 order by x.id limit %(limit)s {lock}
 """
 

@@ -18,7 +18,8 @@ from {ROWS} as r(name, source, spec, digest, path)
 order by r.name
 """
 
-# Only the last revision of a name: the ones before it were replaced, not removed. It ends where the cursor was left.
+# Only the last revision of a name: the ones before it were replaced, not removed. It ends where the cursor was left,
+# and once: a row that was added by hand under a name of the past, and goes, was never in force.
 MARK_REMOVED = """
 update task_revisions t
 set removed_at = coalesce((select k.through from task_cursors k where k.name = t.name), clock_timestamp())
@@ -27,7 +28,7 @@ where id in (
     from unnest(%(names)s::text[]) as wanted(name)
     cross join lateral (
         select r.id from task_revisions r where r.name = wanted.name order by r.applied_at desc, r.id desc limit 1
-    ) as last)
+    ) as last) and t.removed_at is null
 """
 
 # The newest revision of each name up to a sync, unless the name was removed before the next sync that removed some.

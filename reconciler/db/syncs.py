@@ -66,6 +66,12 @@ where source = %(source)s and (is_success or created + updated + deleted + adopt
 order by id desc
 """
 
+REPAIRS = """
+select id from syncs
+where source = %(source)s and plan -> 'changes' @> '[{"is_drift": true}]'
+  and not plan -> 'changes' @> '[{"is_drift": false}]'
+"""
+
 LISTING = f"select {', '.join(COLUMNS)} from syncs order by id desc limit %(limit)s"
 
 
@@ -98,6 +104,11 @@ async def standing(link: Statements, source: str, before: int | None = None) -> 
     rows = await link.run(STANDING, {"source": source, "before": before})
     columns = [column for column in COLUMNS if column != "plan"]
     return [Sync(**dict(zip(columns, row, strict=True))) for row in rows]
+
+
+async def repairs(link: Statements, source: str) -> set[int]:
+    """The passes that only put right what was changed by hand: the state after each is the one before it."""
+    return {int(sync_id) for (sync_id,) in await link.run(REPAIRS, {"source": source})}
 
 
 async def listing(link: Statements, limit: int = 20) -> list[Sync]:

@@ -13,20 +13,33 @@ from typing import Any, Final, Literal
 from weakref import WeakKeyDictionary
 
 from reconciler.db.link import Transaction
-from reconciler.db.settled import IS_SEEN, MARK
+from reconciler.db.settled import MARK
 
 Kind = Literal["changed", "deleted", "unknown", "cursor"]
 
-# How far this look sees, whether a config is newer than the last one, and the configs without a cursor.
+# Names that are told one by one; beyond that there are simply many.
+MOST_NEWS: Final = 200
+
+# How far this look sees, the configs that are newer than the last one (or some of very many), and those without a
+# cursor.
 GLANCE: Final = """
 with {mark}
 select pg_current_snapshot()::text,
-       exists (select from mark m, task_configs c where {is_new}),
+       array(select c.name from mark m, task_configs c where {is_new} limit {most} + 1),
        array(select c.name from task_configs c where not exists (select from task_cursors k where k.name = c.name))
 """
-# Ages first, which cost little: nearly all rows are older than any transaction that was under way then.
-IS_NEW: Final = f"""
-(m.seen is null or age(c.xmin) <= age(pg_snapshot_xmin(m.seen)::xid) and not {IS_SEEN.format(row="c")})"""
+
+
+def is_new(row: str) -> str:
+    """The condition that a row may have been written since the look that the statement's `mark m` is about.
+
+    Not older than whatever was under way then. That some of those were over does not count: what was written after a
+    savepoint has a number of its own, of which a snapshot does not say whether its transaction was.
+    """
+    return f"(m.seen is null or age({row}.xmin) <= age(pg_snapshot_xmin(m.seen)::xid))"
+
+
+IS_NEW: Final = is_new("c")
 
 # Those among the new ones, and among `names`, that are not as the newest revision of their name has them. Documents are
 # compared by their bytes first, which takes a tenth of the time.
@@ -88,6 +101,8 @@ class _Look:
 
     seen: str | None = None
     found: frozenset[str] = frozenset()
+    # Who reads them -> names that came since they last did; None: too many to tell.
+    news: dict[str, set[str] | None] = field(default_factory=dict)
 
 
 # A connection, not a database: another server behind the same address has other transaction numbers.
@@ -101,20 +116,37 @@ async def tampered(tx: Transaction, missing: Sequence[str] = ()) -> list[Tampere
     """
     look = _looks.setdefault(tx.session, _Look())
     before = {"seen": look.seen}
-    [(seen, is_new, without_cursor)] = await tx.run(GLANCE.format(mark=MARK, is_new=IS_NEW), before)
+    [(seen, fresh, without_cursor)] = await tx.run(GLANCE.format(mark=MARK, is_new=IS_NEW, most=MOST_NEWS), before)
     rows = []
-    if is_new or look.found:
+    if fresh or look.found:
         rows = await tx.run(CHANGED.format(mark=MARK, is_new=IS_NEW), {**before, "names": sorted(look.found)})
     found = {one.name: one for one in map(_changed, rows)}
     look.seen, look.found = seen, frozenset(found)
-    if missing:
-        found |= {row[0]: _lost(*row) for row in await tx.run(LOST, {"names": sorted(missing)})}
+    for reader, names in look.news.items():
+        look.news[reader] = None if names is None or len(names) + len(fresh) > MOST_NEWS else names.union(fresh)
+    found |= {one.name: one for one in await lost(tx, missing)}
     if without_cursor:
         sources: dict[str, str] = dict(await tx.run(SOURCES, {"names": list(without_cursor)}))
         for name, source in sources.items():
             one = found.setdefault(name, Tampered(name, "cursor", source, None))
             one.fields["cursor"] = ("there", None)
     return [found[name] for name in sorted(found)]
+
+
+def news(tx: Transaction, reader: str) -> set[str] | None:
+    """The configs written since this reader asked last, as far as the looks over this connection have seen.
+
+    None: it asks for the first time, or there were more than `MOST_NEWS`.
+    """
+    look = _looks.setdefault(tx.session, _Look())
+    names = look.news.get(reader)
+    look.news[reader] = set()
+    return names
+
+
+async def lost(tx: Transaction, missing: Sequence[str]) -> list[Tampered]:
+    """Of names that should have a config and have none, those that a sync wrote and none removed."""
+    return [_lost(*row) for row in await tx.run(LOST, {"names": sorted(missing)})] if missing else []
 
 
 SOURCES: Final = "select name, source from task_configs where name = any(%(names)s::text[])"

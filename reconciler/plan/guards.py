@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from reconciler.errors import UsageError
+from reconciler.lines import of_source
 
 
 class Held(Protocol):
@@ -67,19 +68,21 @@ def prune_budget(max_prune: str | None, total: int) -> int:
     return total * int(number) // 100 if max_prune.strip().endswith("%") else int(number)
 
 
-def prune_refusal(gone: Sequence[Held], total: int, budget: int, allow_empty: bool | None) -> Refusal | None:
+def prune_refusal(
+    gone: Sequence[Held], total: int, budget: int, allow_empty: bool | None, source: str
+) -> Refusal | None:
     """`allow_empty`: None where the source holds specs; True: it holds none, and that is meant."""
     if not gone or allow_empty:
         return None
     names = tuple(config.name for config in gone)
     what = f"{len(gone)} of {total} configs would be deleted"
+    meant = f"if that is meant: {of_source('reconciler apply', source)}"
     if allow_empty is not None:
-        text = f"prune refused: no spec is left and {what}; if that is meant: reconciler apply --allow-empty"
+        text = f"prune refused: no spec is left and {what}; {meant} --allow-empty"
         return Refusal("empty", text, names)
     if len(gone) <= budget:
         return None
-    remedy = f"if that is meant: reconciler apply --max-prune {len(gone)}"
-    return Refusal("prune", f"prune refused: {what} (budget {budget}); {remedy}", names)
+    return Refusal("prune", f"prune refused: {what} (budget {budget}); {meant} --max-prune {len(gone)}", names)
 
 
 def protect_refusal(names: Sequence[str], source: str) -> Refusal:
@@ -89,13 +92,14 @@ def protect_refusal(names: Sequence[str], source: str) -> Refusal:
     return Refusal("protect", f"protect refused: {what}; {remedy}", tuple(names))
 
 
-def owner_refusals(foreign: Sequence[Held]) -> list[Refusal]:
-    """One refusal for each other source that owns some of the names."""
+def owner_refusals(foreign: Sequence[Held], source: str) -> list[Refusal]:
+    """One refusal for each other source that owns some of the names which `source` claims."""
     refusals = []
     for owner in sorted({config.source for config in foreign}):
         names = tuple(sorted(config.name for config in foreign if config.source == owner))
         claim = f"{_listed(names)} {'belongs' if len(names) == 1 else 'belong'} to source '{owner}'"
-        text = f"owner refused: {claim}; if it is meant to move here: reconciler apply --adopt"
+        remedy = f"if it is meant to move to source '{source}': reconciler apply --adopt --source {source}"
+        text = f"owner refused: {claim}; {remedy}"
         refusals.append(Refusal("owner", text, names))
     return refusals
 
@@ -113,12 +117,14 @@ class Reached:
         return f"{self.commit[:7]}, applied{at}{f' by {self.by}' if self.by else ''}"
 
 
-def rewind_refusal(commit: str | None, reached: Reached, kind: str, why: str) -> Refusal | None:
+def rewind_refusal(
+    commit: str | None, reached: Reached, kind: str, why: str, source: str = "default"
+) -> Refusal | None:
     """None where `commit` is the one reached, or comes after it; else nothing of the pass may be applied.
 
     `kind` as in `gitrepo.Descent`. "unknown" is refused too, and is never said to be a "no": `why` says what to do.
     """
-    meant = "reconciler apply --allow-rewind --reason '…'"
+    meant = f"{of_source('reconciler apply', source)} --allow-rewind --reason '…'"
     if commit is None:
         text = f"no revision is known here ({why}), and this would go over {reached}: if that is meant: {meant}"
     elif kind == "rewinds":

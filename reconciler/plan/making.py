@@ -20,11 +20,14 @@ from reconciler.spec.specset import below
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known beside specs and configs: what was changed by hand, and where the faults are (`SpecSet.held`)."""
+    """What is known beside specs and configs: what was changed by hand, and where the faults are (`SpecSet.held`).
+
+    `settled`: so many further configs of the source are as their specs want them, and neither is given.
+    """
 
     drift: Drift = NOT_ASKED
     held: tuple[str, ...] = ()
-    held_names: frozenset[str] = frozenset()
+    settled: int = 0
 
 
 NO_FACTS: Final = Facts()
@@ -85,8 +88,8 @@ def make_plan(
     left = len(changes) + len(foreign) + len([one for one in reported if one.verb != "delete"])
     return Plan(
         changes=tuple(hinted(ordered, pairs)),
-        unchanged=len(specs) - left + len(pruned.held),
-        refusals=(*owner_refusals(foreign), *pruned.refusals),
+        unchanged=len(specs) + facts.settled - left + len(pruned.held),
+        refusals=(*owner_refusals(foreign, options.source), *pruned.refusals),
         kept=tuple(pruned.kept),
         held=tuple(pruned.held),
         drifted=tuple(reported),
@@ -140,12 +143,14 @@ def _prune(
     """What to delete, or why none of it is, or with prune off the names that stay."""
     names = {wanted.name for wanted in specs}
     own = [config for config in configs if config.source == options.source]
-    budget = prune_budget(options.max_prune, len(own))
+    total = len(own) + facts.settled
+    budget = prune_budget(options.max_prune, total)
     is_held = below(facts.held)
     result = _Pruned()
     going: list[Held] = []
     for config in sorted((config for config in own if config.name not in names), key=lambda config: config.name):
-        if is_held(config.path) or config.name in facts.held_names:
+        if is_held(config.path) or (options.prune and facts.held):
+            # What has no file any more may have moved into one that cannot be read.
             result.held.append(config.name)
         elif not options.prune:
             result.kept.append(config.name)
@@ -157,8 +162,9 @@ def _prune(
     protected = {name for name in result.wanted if documents.get(name, {}).get("protect") is True}
     going = [config for config in going if config.name in result.wanted and config.name not in protected]
     found = [protect_refusal(sorted(protected), options.source)] if protected else []
-    is_empty = not specs and not facts.held
-    if refusal := prune_refusal(going, len(own), budget, options.allow_empty if is_empty else None):
+    is_empty = not specs and not facts.held and not facts.settled
+    may_empty = options.allow_empty if is_empty else None
+    if refusal := prune_refusal(going, total, budget, may_empty, options.source):
         result.refusals = [*found, refusal]
         return result
     result.refusals = found

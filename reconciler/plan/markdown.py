@@ -176,7 +176,7 @@ def _left(plan: Plan) -> list[str]:
     """What differs and stays as it is."""
     groups = (
         ("changed by hand, reported and left as it is", [change.name for change in plan.drifted]),
-        ("held: the file has a fault, the last good state stays", plan.held),
+        ("held: a file has a fault, and the last good state stays", plan.held),
         ("kept: not in the specs, and nothing is deleted", plan.kept),
     )
     return [

@@ -143,6 +143,8 @@ def written(saved: SavedPlan, where: str) -> list[LocatedSpec]:
             spec = TaskSpec.from_document(dict(change.document))
         except ReconcilerError as error:
             raise ReconcilerError(f"{where}: {_line(str(error))}") from None
+        if _has_nul(change.document):
+            raise ReconcilerError(f"{where}: {change.name}: has a NUL character, which no store keeps: {AGAIN}")
         if spec.name != change.name or spec.digest != change.after_digest:
             what = "its document is not the one that was planned, or of another version"
             raise ReconcilerError(
@@ -150,6 +152,14 @@ def written(saved: SavedPlan, where: str) -> list[LocatedSpec]:
             )
         specs.append(LocatedSpec(spec, change.path, 0, spec.digest, spec.name))
     return specs
+
+
+def _has_nul(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_has_nul(key) or _has_nul(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return any(map(_has_nul, value))
+    return isinstance(value, str) and "\0" in value
 
 
 def saved_changes(

@@ -54,7 +54,7 @@ def refusal_lines(refusal: Refusal) -> list[str]:
 def left_lines(plan: Plan) -> list[str]:
     """What differs and stays as it is, and why; a pin is the last of it."""
     lines = shortened([line for change in plan.drifted for line in _drift_lines(change)])
-    lines += shortened([f"  {name}  held: its file has a fault, its last good state stays" for name in plan.held])
+    lines += shortened([f"  {name}  held: a file has a fault, and its last good state stays" for name in plan.held])
     lines += shortened([f"  {name}  kept: not in PATH" for name in plan.kept])
     return [*lines, *([printable(plan.pin)] if plan.pin else [])]
 

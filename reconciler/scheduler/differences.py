@@ -21,13 +21,13 @@ SEEN: Final = re.compile(r"\d+:\d+:[\d,]*")
 # A runner that has taken an id moves its score ahead, by far less than this. One beyond it would let instants pass.
 LONGEST_HOLD: Final = timedelta(minutes=1)
 
-# Compare each entry with what is here. A score counts only where it is missing, where there should be none, or where
-# it is later than both the moment to look and `latest`.
+# Compare each entry with what is here; a key of another kind is not there. A score counts only where it is missing,
+# where there should be none, or where it is later than both the moment to look and `latest`.
 #   ARGV   prefix, JSON of id, queue, state, digest, next_run, reason, until, when to look, and so on: flat; latest;
 #          "1": also see to it that the set of ids names them
 #   returns per differing entry: id, state, digest, next_run, queue, reason, until, score; "" for what is not there
 COMPARE: Final = """
-local prefix, latest, call = ARGV[1], tonumber(ARGV[3]), redis.call
+local prefix, latest, call = ARGV[1], tonumber(ARGV[3]), redis.pcall
 local statuses = prefix .. 'schedule:status:'
 local keys, ids, answer = {}, {}, {}
 local flat = cjson.decode(ARGV[2])
@@ -44,12 +44,14 @@ for n = 1, #flat, 8 do
     h = call('HMGET', status, 'state', 'digest', 'next_run', 'queue')
   end
   local score = call('ZSCORE', due, id)
+  if type(score) == 'table' then score = false end
   if h[1] ~= state or h[2] ~= digest or (h[3] or '') ~= next_run or h[4] ~= queue
       or (h[5] or '') ~= reason or (h[6] or '') ~= ends
       or (look == '') == (score and true or false)
       or score and score ~= look and tonumber(score) > math.max(latest, tonumber(look)) then
     if #h == 4 then h = call('HMGET', status, 'state', 'digest', 'next_run', 'queue', 'reason', 'until') end
     if h[4] and h[4] ~= queue then score = call('ZSCORE', prefix .. 'schedule:due:' .. h[4], id) end
+    if type(score) == 'table' then score = false end
     local k = #answer
     answer[k + 1] = id
     for i = 1, 6 do answer[k + 1 + i] = h[i] or '' end
@@ -57,7 +59,7 @@ for n = 1, #flat, 8 do
   end
   ids[#ids + 1] = id
 end
-if ARGV[4] == '1' and #ids > 0 then call('SADD', prefix .. 'schedule:configs', unpack(ids)) end
+if ARGV[4] == '1' and #ids > 0 then redis.call('SADD', prefix .. 'schedule:configs', unpack(ids)) end
 return answer
 """
 

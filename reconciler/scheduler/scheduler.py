@@ -31,7 +31,7 @@ ROUNDS = 5
 # After this a whole alignment is due again, whoever makes it: one a minute, with the time to notice.
 ALIGNED_FOR = timedelta(seconds=50)
 # The mark of a rebuild whose process died goes away by itself.
-MARK_KEPT = timedelta(minutes=10)
+MARK_KEPT_MS = 600_000
 
 
 class EpochChanged(Exception):
@@ -60,6 +60,7 @@ class SchedulerService:
         self._differing = client.register_script(scripts.DIFFERING)
         self._halt = client.register_script(scripts.HALT)
         self._forget = client.register_script(scripts.FORGET)
+        self._begin = client.register_script(scripts.BEGIN)
         self._settle = client.register_script(scripts.SETTLE)
 
     # ── what a runner asks ──
@@ -213,14 +214,13 @@ class SchedulerService:
         changed = 0
         for _ in range(ROUNDS):
             restarts = self._redis.restarts
-            mark = f"{self._prefix}schedule:rebuild:{uuid4().hex}"
+            keys = [self._epoch_key, self._configs_key, f"{self._prefix}schedule:rebuild:{uuid4().hex}"]
             with self._redis.answering():
-                await self._redis.client.set(mark, "", px=MARK_KEPT)
+                await self._begin(keys=keys, args=[MARK_KEPT_MS])
             wrong = await self.differences.wrong(entries, judge) if judge else entries
             changed += await self._write(wrong, milliseconds_after(judge.now + LONGEST_HOLD) if judge else "")
             changed += await self._remove_others(ids, gone, judge)
             with self._redis.answering():
-                keys = [self._epoch_key, self._configs_key, mark]
                 epoch = await self._settle(keys=keys, args=[uuid4().hex, scripts.COMPLETE])
             if epoch is not None and self._redis.restarts == restarts:
                 self._aligned_at = restarts

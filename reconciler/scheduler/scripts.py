@@ -7,6 +7,9 @@ until; what is absent has no field), `schedule:due:{queue}` a sorted set of ids 
 The keys of single configs are built inside the scripts from the prefix, which Redis Cluster does not allow. Many
 items come as one JSON array of arrays of strings, "" for nothing: a nil would end what Lua unpacks. Only
 commands of Redis 5 and older.
+
+Whatever somebody has SET under one of these names is no reason to stop: a key of another kind counts as missing, and
+whoever writes there removes it first.
 """
 
 from __future__ import annotations
@@ -21,13 +24,21 @@ COMPLETE = "complete"
 # belongs.
 #   KEYS   epoch, then the due queues
 #   ARGV   prefix, epoch, now, limit, held
-#   returns nil where the epoch is not that one; else [earliest score left or "", then per id: id, number of its
-#   queue from 1, next_run, digest, old score]
+#   returns nil where the epoch is not that one, or a queue was of another kind; else [earliest score left or "",
+#   then per id: id, number of its queue from 1, next_run, digest, old score]
 TAKE = """
 local prefix, now, limit, held = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-if redis.call('GET', KEYS[1]) ~= ARGV[2] then return false end
+if redis.pcall('GET', KEYS[1]) ~= ARGV[2] then return false end
 
-local found = {}
+local found, is_whole = {}, true
+for i = 2, #KEYS do
+  local kind = redis.call('TYPE', KEYS[i]).ok
+  if kind ~= 'zset' and kind ~= 'none' then
+    redis.call('DEL', KEYS[i])
+    is_whole = false
+  end
+end
+if not is_whole then return false end
 if limit > 0 then
   for i = 2, #KEYS do
     local rows = redis.call('ZRANGEBYSCORE', KEYS[i], '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
@@ -45,7 +56,7 @@ for n = 1, math.min(#found, limit) do
   local i, id, score = found[n][1], found[n][2], found[n][3]
   local status = prefix .. 'schedule:status:' .. id
   local state, digest, next_run, queue, ends = unpack(
-    redis.call('HMGET', status, 'state', 'digest', 'next_run', 'queue', 'until'))
+    redis.pcall('HMGET', status, 'state', 'digest', 'next_run', 'queue', 'until'))
   local look = number(id) and number(next_run)
   if state == 'paused' and number(ends) then
     if look and number(ends) <= now then
@@ -86,7 +97,7 @@ local prefix, moved = ARGV[1], 0
 for _, item in ipairs(cjson.decode(ARGV[2])) do
   local id, queue, digest, seen, next_run, look = unpack(item)
   local status, due = prefix .. 'schedule:status:' .. id, prefix .. 'schedule:due:' .. queue
-  local now = redis.call('HMGET', status, 'state', 'digest', 'queue', 'next_run')
+  local now = redis.pcall('HMGET', status, 'state', 'digest', 'queue', 'next_run')
   if now[1] == 'active' and now[2] == digest and now[3] == queue and now[4] == seen then
     if next_run ~= '' then redis.call('HSET', status, 'next_run', next_run)
     else redis.call('HDEL', status, 'next_run') end
@@ -107,7 +118,7 @@ local prefix, returned = ARGV[1], 0
 for _, item in ipairs(cjson.decode(ARGV[2])) do
   local id, queue, digest, next_run, score = unpack(item)
   local due = prefix .. 'schedule:due:' .. queue
-  local now = redis.call('HMGET', prefix .. 'schedule:status:' .. id, 'digest', 'next_run')
+  local now = redis.pcall('HMGET', prefix .. 'schedule:status:' .. id, 'digest', 'next_run')
   if now[1] == digest and now[2] == next_run and redis.call('ZSCORE', due, id) then
     redis.call('ZADD', due, score, id)
     returned = returned + 1
@@ -125,6 +136,11 @@ return returned
 #   returns the number of entries that differed
 ALIGN = """
 local prefix, changed, ids, latest = ARGV[1], 0, {}, tonumber(ARGV[3])
+local configs = prefix .. 'schedule:configs'
+local function cleared(key, kind)
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
+end
 local keys, queued, unqueued = {}, {}, {}
 local fields = {'state', 'digest', 'next_run', 'queue', 'reason', 'until'}
 local flat = cjson.decode(ARGV[2])
@@ -134,15 +150,16 @@ for n = 1, #flat, 8 do
   if not due then
     due = prefix .. 'schedule:due:' .. queue
     keys[queue], queued[due], unqueued[due] = due, {}, {}
+    cleared(due, 'zset')
   end
   if state == 'paused' or reason ~= '' then
-    h = redis.call('HMGET', status, 'state', 'digest', 'next_run', 'queue', 'reason', 'until')
+    h = redis.pcall('HMGET', status, 'state', 'digest', 'next_run', 'queue', 'reason', 'until')
   else
-    h = redis.call('HMGET', status, 'state', 'digest', 'next_run', 'queue')
+    h = redis.pcall('HMGET', status, 'state', 'digest', 'next_run', 'queue')
   end
   if h[1] ~= state or h[2] ~= digest or (h[3] or '') ~= next_run or h[4] ~= queue
       or (h[5] or '') ~= reason or (h[6] or '') ~= ends then
-    if h[4] and h[4] ~= queue then redis.call('ZREM', prefix .. 'schedule:due:' .. h[4], id) end
+    if h[4] and h[4] ~= queue then redis.pcall('ZREM', prefix .. 'schedule:due:' .. h[4], id) end
     local row = {}
     for i, value in ipairs({state, digest, next_run, queue, reason, ends}) do
       if value ~= '' then
@@ -174,7 +191,10 @@ end
 for due, list in pairs(unqueued) do
   if #list > 0 then changed = changed + redis.call('ZREM', due, unpack(list)) end
 end
-if #ids > 0 then redis.call('SADD', prefix .. 'schedule:configs', unpack(ids)) end
+if #ids > 0 then
+  cleared(configs, 'set')
+  redis.call('SADD', configs, unpack(ids))
+end
 return changed
 """
 
@@ -187,17 +207,21 @@ local prefix, differing, same = ARGV[1], {}, {}
 local flat = cjson.decode(ARGV[2])
 for n = 1, #flat, 4 do
   local id, digest, paused, ends = unpack(flat, n, n + 3)
-  local h = redis.call('HMGET', prefix .. 'schedule:status:' .. id, 'state', 'digest', 'queue', 'next_run', 'until')
+  local h = redis.pcall('HMGET', prefix .. 'schedule:status:' .. id, 'state', 'digest', 'queue', 'next_run', 'until')
   local is_paused = h[1] == 'paused'
+  local is_due = h[3] and type(redis.pcall('ZSCORE', prefix .. 'schedule:due:' .. h[3], id)) == 'string'
   if h[2] ~= digest or not h[3]
       or h[1] == 'suspended' or is_paused ~= (paused ~= '') or is_paused and (h[5] or '') ~= ends
-      or h[1] == 'active' and h[4] and not redis.call('ZSCORE', prefix .. 'schedule:due:' .. h[3], id) then
+      or h[1] == 'active' and h[4] and not is_due then
     differing[#differing + 1] = id
   else
     same[#same + 1] = id
   end
 end
-if #same > 0 then redis.call('SADD', prefix .. 'schedule:configs', unpack(same)) end
+local configs = prefix .. 'schedule:configs'
+local kind = redis.call('TYPE', configs).ok
+if kind ~= 'set' and kind ~= 'none' then redis.call('DEL', configs) end
+if #same > 0 then redis.call('SADD', configs, unpack(same)) end
 return differing
 """
 
@@ -208,7 +232,7 @@ return differing
 HALT = """
 local prefix, id, state, reason, ends = unpack(ARGV)
 local status = prefix .. 'schedule:status:' .. id
-local queue, next_run = unpack(redis.call('HMGET', status, 'queue', 'next_run'))
+local queue, next_run = unpack(redis.pcall('HMGET', status, 'queue', 'next_run'))
 if not queue then return 0 end
 local due = prefix .. 'schedule:due:' .. queue
 redis.call('HSET', status, 'state', state)
@@ -232,12 +256,25 @@ FORGET = """
 local prefix, known = ARGV[1], 0
 for _, id in ipairs(cjson.decode(ARGV[2])) do
   local status = prefix .. 'schedule:status:' .. id
-  local queue = redis.call('HGET', status, 'queue')
-  if queue then redis.call('ZREM', prefix .. 'schedule:due:' .. queue, id) end
-  redis.call('SREM', prefix .. 'schedule:configs', id)
+  local queue = redis.pcall('HGET', status, 'queue')
+  if type(queue) == 'string' then redis.pcall('ZREM', prefix .. 'schedule:due:' .. queue, id) end
+  redis.pcall('SREM', prefix .. 'schedule:configs', id)
   known = known + redis.call('DEL', status)
 end
 return known
+"""
+
+# The beginning of a rebuild: a mark that goes if Redis is emptied meanwhile. What is no epoch, and no set of ids,
+# goes now.
+#   KEYS   epoch, set of ids, mark
+#   ARGV   for how many ms the mark is kept
+BEGIN = """
+local epoch = redis.pcall('GET', KEYS[1])
+if epoch and (type(epoch) ~= 'string' or not string.find(epoch, '^%x+$')) then redis.call('DEL', KEYS[1]) end
+local kind = redis.call('TYPE', KEYS[2]).ok
+if kind ~= 'set' and kind ~= 'none' then redis.call('DEL', KEYS[2]) end
+redis.call('SET', KEYS[3], '', 'PX', ARGV[1])
+return 1
 """
 
 # The end of a rebuild: mark the set of ids complete, and set the epoch where there is none. `mark` was put

@@ -29,8 +29,8 @@ from reconciler.settings.model import (
 
 FILE_NAME = "reconciler.toml"
 PREFIX = "RECONCILER_"
-# The tests' own variables, which say where a test database is.
-IGNORED_PREFIX = "RECONCILER_TEST_"
+# The tests' own variables, which say where a test database is, and at which step the process ends.
+IGNORED_PREFIXES = ("RECONCILER_TEST_", "RECONCILER_FAILPOINT")
 SECTIONS: dict[str, type[BaseModel]] = {
     "runner": RunnerSettings,
     "api": ApiSettings,
@@ -121,7 +121,7 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """(variable, key) for each that is set; an empty one counts as not set, as compose files leave them."""
     known = {PREFIX + key.replace(".", "_").upper(): key for key in _keys() if key not in ONLY_IN_FILE}
     for variable in sorted(name for name in environ if name.startswith(PREFIX)):
-        if variable.startswith(IGNORED_PREFIX) or not environ[variable].strip():
+        if variable.startswith(IGNORED_PREFIXES) or not environ[variable].strip():
             continue
         for key, written in ONLY_IN_FILE.items():
             if variable.startswith(PREFIX + key.replace(".", "_").upper()):

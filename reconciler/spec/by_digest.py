@@ -1,6 +1,7 @@
 """Which spec has this digest? Parsed once and remembered, since a pass over all configs asks for every one of them.
 
-A digest is taken of the whole spec, so what is remembered never goes stale.
+A digest is taken of the whole spec, so what is remembered never goes stale. What somebody wrote beside a digest by hand
+is not what it was taken of, and is not remembered as that.
 """
 
 from __future__ import annotations
@@ -24,6 +25,16 @@ def spec_of(digest: str, document: Mapping[str, Any]) -> TaskSpec:
     if found is None:
         found = TaskSpec.from_document(dict(document))
         remember(digest, found)
+    return found
+
+
+def spec_beside(digest: str, document: Mapping[str, Any]) -> TaskSpec:
+    """The same of a row that anybody may have edited: remembered only where it is what the digest stands for."""
+    found = known_spec(digest)
+    if found is None:
+        found = TaskSpec.from_document(dict(document))
+        if found.digest == digest:
+            remember(digest, found)
     return found
 
 

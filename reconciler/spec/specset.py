@@ -61,8 +61,7 @@ class SpecSet:
     """Everything found under a directory. With faults it is not complete, and nothing may be pruned or applied.
 
     `held` are the places that the faults are about, relative to the directory: a file, `team/` for a whole folder, ""
-    for everything. `held_names` are the names that documents there have, as far as they can be read: a task may have
-    moved into a file that is faulty now.
+    for everything.
     """
 
     specs: tuple[LocatedSpec, ...] = ()
@@ -70,7 +69,6 @@ class SpecSet:
     warnings: tuple[Fault, ...] = ()
     files: int = 0
     held: tuple[str, ...] = ()
-    held_names: tuple[str, ...] = ()
 
 
 def good(read: SpecSet) -> SpecSet:

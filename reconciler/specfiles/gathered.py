@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from reconciler.spec import Fault, LocatedSpec, SpecSet
-from reconciler.spec.specset import below
 from reconciler.specfiles.mentions import (
     Outside,
     Told,
@@ -56,7 +55,6 @@ def gathered(now: Pass, environment: str | None, outside: Outside, is_alone: boo
         _in_order(found.warnings, now.where("")),
         len(now.found.files),
         tuple(sorted(found.held)),
-        _held_names(now, found.held),
     )
 
 
@@ -124,15 +122,6 @@ def _names(now: Pass) -> set[str]:
     names = {one.name for known in now.known.values() for one in known.held.named}
     faulty = [*(path for path, known in now.known.items() if known.held.faults), *(one.path for one in now.found.amiss)]
     return names | set(map(_stem, faulty))
-
-
-def _held_names(now: Pass, held: set[str]) -> tuple[str, ...]:
-    if not held:
-        return ()
-    is_held = below(held)
-    known = {path: one for path, one in now.known.items() if is_held(path) and one.layer is None}
-    names = {one.name for inside in known.values() for one in inside.held.named}
-    return tuple(sorted(names | set(map(_stem, (*known, *(one.path for one in now.found.amiss))))))
 
 
 def _stem(path: str) -> str:

@@ -54,20 +54,28 @@ class Pass:
 
     def run(self, environment: str | None, check: Check | None, progress: Progress) -> None:
         """Look at every file; never raises for what one holds."""
-        specs = []
+        defaults = []
         for file in self.found.files:
-            folder, slash, name = file.path.rpartition("/")
-            if name in DEFAULTS:
-                self._take_defaults(file, folder + slash)
-            else:
-                specs.append((file, folder + slash))
+            if file.path.endswith(DEFAULTS):
+                folder, slash, name = file.path.rpartition("/")
+                if name in DEFAULTS:
+                    self._take_defaults(file, folder + slash)
+                    defaults.append(file.path)
+        others = self.found.files
+        if defaults:
+            apart = set(defaults)
+            others = [file for file in others if file.path not in apart]
         unknown = []
-        for file, folder in specs:
-            old = self.before.get(file.path)
-            if old and old.stamp == file.stamp and old.is_settled and self._is_current(old, self._chain(folder)):
-                self.known[file.path] = old
+        before, known, chains = self.before, self.known, self._chains
+        for file in others:
+            path, _, stamp = file
+            old = before.get(path)
+            folder = path[: path.rfind("/") + 1]
+            chain = chains.get(folder) or self._chain(folder)
+            if old and old.stamp == stamp and old.is_settled and self._is_current(old, chain):
+                known[path] = old
             else:
-                self.known[file.path] = Known(file.stamp, False, "", Held())  # its place, in order
+                known[path] = Known(stamp, False, "", Held())  # its place, in order
                 unknown.append((file, folder))
         self._open(unknown, environment, check, progress)
         self.known |= {folder + DEFAULTS[0]: known for folder, known in self._defaults.items()}

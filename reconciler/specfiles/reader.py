@@ -80,7 +80,7 @@ class _Answer:
             tuple(Fault(*fault) for fault in last["faults"]),
             tuple(Fault(*fault) for fault in last["warnings"]),
             last["files"],
-            *map(tuple, last["held"]),
+            tuple(last["held"]),
         )
         return _Received(read, files, last["serial"], tuple(last["module_faults"]))
 

@@ -108,7 +108,7 @@ class Answering:
             "faults": [_row(fault) for fault in read.faults],
             "warnings": [_row(warning) for warning in read.warnings],
             "files": read.files,
-            "held": [read.held, read.held_names],
+            "held": read.held,
             "module_faults": asked.module_faults,
         }
         yield json.dumps(last).encode()

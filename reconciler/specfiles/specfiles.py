@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import ReconcilerError
 from reconciler.spec import Fault, LocatedSpec, SpecSet, TaskSpec
 from reconciler.specfiles.cache import SpecCache, catalogue_of
+from reconciler.specfiles.calendars import Calendars
 from reconciler.specfiles.gathered import gathered
 from reconciler.specfiles.layers import Check
 from reconciler.specfiles.mentions import Outside
@@ -71,6 +72,7 @@ class SpecReader:
         self._known: dict[str, Known] = {}
         self._amiss: list[Amiss] = []
         self._last: SpecSet | None = None
+        self._found: Walk | None = None  # what the last pass found, if any later change would show
 
     def read(self) -> SpecSet:
         """Everything there is now. Never raises for what files hold; ReconcilerError if the root cannot be read.
@@ -81,6 +83,8 @@ class SpecReader:
             is_alone = not os.path.isdir(self.root)  # noqa: PTH112 - False too where looking is not allowed
             base = (self.within or self.root.parent) if is_alone else self.root
             found = _one_file(self.root, base) if is_alone else walk(str(base))
+            if self._last is not None and self._stands(found):
+                return self._last
             is_first = self._last is None and not is_alone
             cache = self._cache(found.root, _shown(base)) if is_first else None
             if cache is not None:
@@ -92,9 +96,18 @@ class SpecReader:
                 cache.save(now.known, self._known, began)
             is_same = not now.changed and now.known.keys() == self._known.keys() and found.amiss == self._amiss
             self._known, self._amiss = now.known, found.amiss
+            self._found = found if all(one.is_settled for one in now.known.values()) else None
             if self._last is None or not is_same:
                 self._last = gathered(now, None if is_alone else self.environment, self.outside, is_alone)
             return self._last
+
+    def _stands(self, found: Walk) -> bool:
+        """Whether the very files are there as they were, and the calendars that they ask for: then no one is judged."""
+        last = self._found
+        if last is None or (found.root, found.files, found.amiss) != (last.root, last.files, last.amiss):
+            return False
+        calendars = Calendars(found.root)
+        return all(calendars.are(one.calendars) for one in self._known.values() if one.calendars)
 
     def _cache(self, root: str, shown_root: str) -> SpecCache | None:
         """None where it is not known what the check depends on."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +37,9 @@ class Found(NamedTuple):
     path: str
     place: str
     stamp: Stamp
+
+
+_found = partial(tuple.__new__, Found)  # a third of the time
 
 
 class Amiss(NamedTuple):
@@ -96,10 +100,15 @@ class _Walker:
         self.entered[about.st_dev, about.st_ino] = path or "."
         with os.scandir(directory) as entries:
             visible = sorted((entry for entry in entries if entry.name[0] != "."), key=attrgetter("name"))
+        files = self.walk.files
         for entry in visible:
             inner = f"{path}{entry.name}"
             try:
-                self.take(entry, inner, level + 1)
+                # Nearly all there is, so without a step more than it takes; whatever else it is, `take` sees to it.
+                if inner.endswith(SUFFIXES) and entry.is_file(follow_symlinks=False) and len(files) < MOST_FILES:
+                    files.append(_found((inner, entry.path, stamp_of(entry.stat(follow_symlinks=False)))))
+                else:
+                    self.take(entry, inner, level + 1)
             except OSError as error:
                 self.walk.amiss.append(Amiss(inner, reason(error), os.path.isdir(entry.path)))  # noqa: PTH112
 
@@ -160,8 +169,8 @@ class _Walker:
             self.walk.amiss.append(Amiss(path, f"is {_kind(about.st_mode)}, not a file; remove it or rename it"))
 
 
-def stamp_of(about: os.stat_result) -> Stamp:
-    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
+# Device, number, size, and when its content and anything of it changed.
+stamp_of: Callable[[os.stat_result], Stamp] = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 
 
 def is_settled(stamp: Stamp) -> bool:

@@ -24,7 +24,7 @@ def plan_against(read: SpecSet, state: State, request: Request) -> tuple[Plan, s
     specs, name = good(read).specs, request.options.source
     wanted = {*edited(specs, state.configs), *gone(specs, state.configs, name)}
     documents = {config.name: config.spec for config in state.configs if config.name in wanted}
-    facts = Facts(held=read.held, held_names=frozenset(read.held_names))
+    facts = Facts(held=read.held)
     plan = make_plan(specs, state.configs, documents, request.options, facts)
     if request.origin and (paths := removed_paths(plan)):
         plan = with_evidence(plan, request.origin.removals(last, request.revision, paths))
@@ -42,4 +42,5 @@ def _refusal(source: StateSource, request: Request) -> Refusal | None:
         found = Descended("unknown", request.revision.reason or "no git was asked")
     else:
         found = request.origin.descent(source.revision, request.revision, deepen=True)
-    return rewind_refusal(commit, Reached(source.revision, source.applied_at), found.kind, found.why)
+    reached = Reached(source.revision, source.applied_at)
+    return rewind_refusal(commit, reached, found.kind, found.why, source.name)

@@ -7,7 +7,7 @@ which nobody has decided yet, are recorded as skipped, and the cursor moves over
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ from reconciler.errors import ReconcilerError, Refused
 from reconciler.occurrences import TICK, Pause, Skip, skip_between
 from reconciler.plan import Change, Documents, Plan
 from reconciler.spec import TaskSpec
-from reconciler.spec.by_digest import known_spec, remember, spec_of
+from reconciler.spec.by_digest import known_spec, remember, spec_beside
 from reconciler.spec.circles import circles, words
 from reconciler.spec.specset import LocatedSpec
 
@@ -51,12 +51,15 @@ async def apply(tx: Transaction, work: Work) -> None:
     changed = [change for change in work.plan.changes if change.verb != "delete"]
     removed = [change.name for change in work.plan.changes if change.verb == "delete"]
     if changed:
-        rows = await _rows(work, changed)
+        names = {change.name for change in changed}
+        located = {one.name: one for one in work.specs if one.name in names}
+        rows = await _rows(work, changed, located)
         await cursors.ensure(tx, [row.name for row in rows], work.now)
-        anew = {change.name for change in changed if change.waits_anew}
-        await followers.wait_anew(tx, [row.name for row in rows if row.spec["after"] and row.name in anew], work.now)
+        following = {name for name, one in located.items() if one.spec.after}
+        anew = [change.name for change in changed if change.waits_anew and change.name in following]
+        await followers.wait_anew(tx, anew, work.now)
         await configs.upsert(tx, rows, work.revision)
-        if any(row.spec["after"] for row in rows):
+        if following:
             await _refuse_circles(tx)
         # A move and an adoption, too: what was changed by hand is found by holding configs against these.
         by_hand = {change.name for change in changed if change.is_drift}
@@ -73,13 +76,12 @@ async def _refuse_circles(tx: Transaction) -> None:
         raise Refused(f"after: {words(circle)}: nothing is applied")
 
 
-async def _rows(work: Work, changed: Iterable[Change]) -> list[ConfigRow]:
-    located = {one.name: one for one in work.specs}
+async def _rows(work: Work, changed: Iterable[Change], located: Mapping[str, LocatedSpec]) -> list[ConfigRow]:
     rows = []
     for change in changed:
         one = located[change.name]
         remember(one.digest, one.spec)  # the alignment that follows asks for it, and need not parse it again
-        rows.append(ConfigRow(change.name, work.source, one.spec.document(), one.digest, one.path))
+        rows.append(ConfigRow(change.name, work.source, one.spec, one.digest, one.path))
         await _give_way(len(rows))
     return rows
 
@@ -112,7 +114,7 @@ async def _specs_in_force(tx: Transaction, work: Work, names: Collection[str]) -
     specs = {}
     for number, (name, digest) in enumerate(digests.items()):
         with suppress(ReconcilerError):  # one of another version: it must not keep its own replacement out
-            specs[name] = spec_of(digest, documents.get(name, {}))
+            specs[name] = spec_beside(digest, documents.get(name, {}))
         await _give_way(number)
     return specs
 

@@ -12,7 +12,7 @@ from functools import partial
 from reconciler.db import configs
 from reconciler.db.configs import ConfigKey
 from reconciler.db.link import Transaction
-from reconciler.db.tampered import Tampered, tampered
+from reconciler.db.tampered import Tampered, lost, tampered
 from reconciler.errors import ReconcilerError
 from reconciler.gitrepo import Revision
 from reconciler.plan import Documents, Facts, Plan, edited, gone, make_plan
@@ -21,6 +21,7 @@ from reconciler.plan.evidence import removed_paths, with_evidence
 from reconciler.spec.specset import SpecSet, good
 from reconciler.sync.aside import aside
 from reconciler.sync.descent import Standing
+from reconciler.sync.narrowed import Narrowed, differing, keep, narrowed
 from reconciler.sync.request import Request
 
 
@@ -46,14 +47,20 @@ def readable(read: SpecSet, request: Request) -> SpecSet | None:
 
 async def compared(read: SpecSet, tx: Transaction, request: Request, standing: Standing) -> Compared:
     """The plan for what was read and may be applied, guarded; under a rewind or a pin it says what it withholds."""
-    options = request.options
-    keys = await configs.keys(tx)
+    options, source = request.options, request.options.source
+    found = await tampered(tx)
+    is_whole = not (read.faults or read.held)
+    part = await narrowed(tx, source, read.specs, found) if is_whole else None
+    part = part or Narrowed(read.specs, await configs.keys(tx))
+    specs, keys = part.specs, part.keys
     held = {key.name for key in keys}
-    found = await tampered(tx, [one.name for one in read.specs if one.name not in held])
-    names = {*edited(read.specs, keys), *gone(read.specs, keys, options.source), *(one.name for one in found)}
+    found += await lost(tx, [one.name for one in specs if one.name not in held])
+    names = {*edited(specs, keys), *gone(specs, keys, source), *(one.name for one in found)}
     documents = {config.name: config.spec for config in await configs.load(tx, sorted(names))} if names else {}
-    facts = Facts(Drift({one.name: one for one in found}), read.held, frozenset(read.held_names))
-    plan = make_plan(read.specs, keys, documents, options, facts)
+    facts = Facts(Drift({one.name: one for one in found}), read.held, part.settled)
+    plan = make_plan(specs, keys, documents, options, facts)
+    if is_whole:
+        keep(tx, source, read.specs, differing(specs, keys, source, found))
     plan = await _with_evidence(plan, request, standing.last)
     return Compared(_withheld(plan, standing, request.revision), keys, documents, found)
 

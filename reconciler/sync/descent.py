@@ -100,4 +100,4 @@ async def _asked(origin: Origin, last: str, revision: Revision, deepen: bool) ->
 async def _refusal(tx: Statements, source: Source, revision: Revision, descended: Descended) -> Refusal | None:
     sync = await syncs.one(tx, source.sync_id) if source.sync_id is not None else None
     reached = Reached(str(source.revision), source.applied_at, sync.actor if sync else None)
-    return rewind_refusal(revision.commit, reached, descended.kind, descended.why)
+    return rewind_refusal(revision.commit, reached, descended.kind, descended.why, source.name)

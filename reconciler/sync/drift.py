@@ -7,7 +7,7 @@ alignment after it found changed although PostgreSQL had not changed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal
 
@@ -24,6 +24,8 @@ log = logging.getLogger("reconciler.drift")
 Mode = Literal["correct", "detect", "ignore"]
 # Of one source's configs in Redis so many are listed; of more, how many there are.
 MOST: Final = 200
+# In the log so many have a line of their own.
+NAMED: Final = 5
 
 
 async def tampered(tx: Transaction, source: str, missing: Sequence[str] = ()) -> list[Tampered]:
@@ -43,18 +45,19 @@ async def record(
     *,
     mode: Mode = "correct",
     corrected: Collection[str] = (),
+    is_complete: bool = True,
 ) -> None:
     """Note what was found, and with `correct` give a missing cursor back, at `now`: nothing before it will fire.
 
     `corrected`: names whose config the plan of this very transaction puts right. To be called in each pass, also where
-    nothing was found: what is no longer found has its end then.
+    nothing was found: what is no longer found has its end then, if all names were looked at (`is_complete`).
     """
     noted = {} if mode == "ignore" else {one.name: one.detail for one in found}
     mended = set(corrected)
     if mode == "correct":
         await _give_cursors(tx, [one.name for one in found if one.lacks_cursor and one.kind != "unknown"], now)
         mended |= {one.name for one in found if one.kind == "cursor"}
-    await drifts.record(tx, source, "postgresql", noted, now, corrected=mended)
+    await drifts.record(tx, source, "postgresql", noted, now, corrected=mended, is_complete=is_complete)
 
 
 async def record_aligned(link: Link, aligned: Aligned, modes: Mapping[str, str], now: datetime) -> None:
@@ -67,20 +70,28 @@ async def record_aligned(link: Link, aligned: Aligned, modes: Mapping[str, str],
     if not found:
         return
     async with link.transaction() as tx:
-        for source, findings in found.items():
+        # In one order, since every service may be at this.
+        for source, findings in sorted(found.items()):
             mode = modes.get(source, "correct")
             noted = {} if mode == "ignore" else _noted(findings)
             corrected = noted if mode == "correct" else ()
             complete = aligned.is_complete
             new = await drifts.record(tx, source, "redis", noted, now, corrected=corrected, is_complete=complete)
-            for name in new:
-                log.warning("%s", _said(name, noted[name], mode))
+            for text in _said({name: noted[name] for name in new}, mode):
+                log.warning("%s", text)
 
 
-def _said(name: str, detail: drifts.Detail, mode: str) -> str:
-    """`drift: greet: redis: state changed by hand; put right`."""
-    what = f"{name or 'all of it'}: redis: {', '.join(detail)} changed by hand"
-    return f"drift: {what}; {'put right' if mode == 'correct' else 'reported only'}"
+def _said(new: Mapping[str, drifts.Detail], mode: str) -> Iterator[str]:
+    """`drift: greet: redis: state changed by hand; put right`; of more than a few one line for all."""
+    end = "put right" if mode == "correct" else "reported only"
+    if len(new) > NAMED:
+        yield f"drift: redis: {len(new)} entries changed by hand ({', '.join(list(new)[:NAMED])}, …); {end}"
+        return
+    for name, detail in new.items():
+        if name.startswith("#"):
+            yield f"drift: {name}: redis: an entry of no config; {end}"
+        else:
+            yield f"drift: {name or 'all of it'}: redis: {', '.join(detail)} changed by hand; {end}"
 
 
 def _noted(findings: Sequence[Finding]) -> dict[str, drifts.Detail]:

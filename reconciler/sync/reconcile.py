@@ -15,7 +15,7 @@ from reconciler.db import sources
 from reconciler.db.applylock import applying
 from reconciler.db.link import Link, Transaction
 from reconciler.db.standing import fingerprint, fingerprint_of
-from reconciler.db.tampered import tampered
+from reconciler.db.tampered import news, tampered
 from reconciler.errors import StoreUnavailable
 from reconciler.failpoints import failpoint
 from reconciler.plan import Plan
@@ -25,6 +25,7 @@ from reconciler.sync import drift
 from reconciler.sync.apply import Work, apply
 from reconciler.sync.compared import Compared, compared, readable
 from reconciler.sync.descent import Foreseen, Standing, foreseen, standing
+from reconciler.sync.narrowed import is_kept, keep
 from reconciler.sync.recording import Attempt, record, record_idle
 from reconciler.sync.request import Pass, Request
 
@@ -50,6 +51,7 @@ async def reconcile(read: SpecSet, link: Link, scheduler: SchedulerService, requ
     StoreUnavailable: PostgreSQL did not answer, and the same call later finds out what is left to do. Redis out of
     reach after the commit is no error: the commit stands, `trouble` says so, and the next pass makes up for it.
     """
+    failpoint("after-read")
     ahead = await foreseen(link, request)
     async with applying(link, waits=request.waits) as (tx, now):
         if now is None:
@@ -80,6 +82,7 @@ async def _decide(read: SpecSet, tx: Transaction, request: Request, now: datetim
     if stands.is_free and not read.faults and await _stands_as_read(read, tx, attempt):
         return Pass(Plan((), len(read.specs)), sync_id=await _recorded(tx, attempt, stands, None, None))
     found = await compared(part, tx, request, stands)
+    failpoint("after-plan")
     errors = [*map(str, read.faults), *(refusal.text for refusal in found.plan.refusals)]
     sync_id = await _recorded(tx, attempt, stands, found.plan, "\n".join(errors) or None)
     await _carry_out(part, tx, attempt, found, sync_id)
@@ -89,11 +92,16 @@ async def _decide(read: SpecSet, tx: Transaction, request: Request, now: datetim
 async def _stands_as_read(read: SpecSet, tx: Transaction, attempt: Attempt) -> bool:
     """Whether there is nothing to do: no config differs from its spec, and nobody changed one inside."""
     source = attempt.name
+    if is_kept(tx, source):  # then the comparison itself is about next to nothing
+        return False
     expected = _fingerprint_of(read, source)
-    if not expected or await fingerprint(tx, source) != expected:
+    if not expected:
         return False
-    if any(one.source == source for one in await tampered(tx)):
+    found = await tampered(tx)
+    news(tx, source)
+    if await fingerprint(tx, source) != expected or any(one.source == source for one in found):
         return False
+    keep(tx, source, read.specs, {one.name for one in found})
     await drift.record(tx, source, [], attempt.now, mode=attempt.request.options.drift)
     return True
 
@@ -118,7 +126,9 @@ async def _carry_out(read: SpecSet, tx: Transaction, attempt: Attempt, found: Co
     own = [one for one in found.tampered if one.source == source]
     # What is withheld puts nothing right, which does not make it less of a drift.
     mode = "detect" if plan.withheld and options.drift == "correct" else options.drift
-    await drift.record(tx, source, own, attempt.now, mode=mode, corrected={change.name for change in plan.changes})
+    corrected = {change.name for change in plan.changes}
+    # Of a held file nobody knows which names it has, and so which of them were deleted by hand.
+    await drift.record(tx, source, own, attempt.now, mode=mode, corrected=corrected, is_complete=not read.held)
 
 
 def _fingerprint_of(read: SpecSet, source: str) -> str | None:

@@ -16,6 +16,7 @@ from reconciler.plan.guards import Options
 from reconciler.plan.text import as_json
 from reconciler.scheduler import SchedulerService
 from reconciler.spec import SpecSet
+from reconciler.sync import drift
 from reconciler.sync.apply import Work, apply
 from reconciler.sync.compared import Compared, compared
 from reconciler.sync.descent import Standing
@@ -50,6 +51,7 @@ async def remove_source(
         sync_id = await _carry_out(tx, request, found, now)
         if not found.plan.refusals:
             await sources.remove(tx, name)
+            await drift.record(tx, name, [], now, mode="ignore")  # no pass of it comes to end them
     outcome = await follow(Pass(found.plan, sync_id=sync_id), link, scheduler, now, True)
     gone = {change.name for change in found.plan.changes}
     return Removed(outcome, tuple(one for one in names if one not in gone))

@@ -19,7 +19,7 @@ from reconciler.db.sources import Pin, Source
 from reconciler.db.syncs import Sync
 from reconciler.errors import ReconcilerError
 from reconciler.plan import Change, Plan
-from reconciler.plan.guards import Options
+from reconciler.plan.guards import Options, Refusal
 from reconciler.plan.text import as_json
 from reconciler.scheduler import SchedulerService
 from reconciler.spec import LocatedSpec, SpecSet, TaskSpec
@@ -142,7 +142,8 @@ async def _previous(tx: Transaction, source: Source, where: str) -> Sync:
     """The state before the last sync that changed anything; while pinned, the one before that of the pin."""
     newest = source.pinned_sync_id + 1 if source.pinned_sync_id is not None else None
     known = await syncs.standing(tx, source.name, newest)
-    last = next((sync for sync in known if sync.counts), None)
+    repairs = await syncs.repairs(tx, source.name)
+    last = next((sync for sync in known if sync.counts and sync.id not in repairs), None)
     before = await syncs.standing(tx, source.name, last.id) if last else []
     if not before:
         raise ReconcilerError(f"{where}: there is no state before this one: reconciler syncs")
@@ -155,8 +156,14 @@ def _worded(plan: Plan, wish: Rollback, target: Sync) -> Plan:
     said = {"create": f"was there at {state}", "delete": f"was not there at {state}"}
     changes = tuple(_said(change, said) for change in plan.changes)
     command = f"reconciler rollback {wish.to}"
-    refusals = tuple(replace(one, text=one.text.replace("reconciler apply", command)) for one in plan.refusals)
+    refusals = tuple(replace(one, text=_remedied(one, command)) for one in plan.refusals)
     return replace(plan, changes=changes, refusals=refusals)
+
+
+def _remedied(refusal: Refusal, command: str) -> str:
+    if refusal.what == "owner":  # to take a name over is for a commit to say
+        return f"{refusal.text.partition(';')[0]}, and {'stays' if len(refusal.names) == 1 else 'stay'} there"
+    return refusal.text.replace("reconciler apply", command)
 
 
 def _said(change: Change, said: dict[str, str]) -> Change:

@@ -16,6 +16,7 @@ from reconciler.db.link import Link, Transaction
 from reconciler.db.tampered import Tampered, tampered
 from reconciler.errors import Refused
 from reconciler.failpoints import failpoint
+from reconciler.lines import of_source
 from reconciler.plan import Plan, make_plan
 from reconciler.plan.drift import Drift
 from reconciler.plan.guards import Refusal
@@ -62,6 +63,7 @@ async def apply_saved(
         failpoint("after-lock")
         stands = await standing(tx, request, ahead)
         judged = await _judged(saved, specs, tx, stands)
+        failpoint("after-plan")
         outcome = Pass(judged.plan)
         if judged.plan.has_changes:
             outcome = await _carry_out(saved, specs, tx, judged, Attempt(request, stands.source, now))
@@ -83,7 +85,8 @@ async def _carry_out(
         await apply(tx, Work(plan, specs, judged.keys, documents, source, attempt.label, sync_id, now))
     own = [one for one in judged.found if one.source == source]
     corrected = {change.name for change in plan.changes}
-    await drift.record(tx, source, own, now, mode=attempt.request.options.drift, corrected=corrected)
+    mode = attempt.request.options.drift
+    await drift.record(tx, source, own, now, mode=mode, corrected=corrected, is_complete=False)
     return Pass(plan, sync_id=sync_id)
 
 
@@ -113,7 +116,8 @@ async def _judged(saved: SavedPlan, specs: Sequence[LocatedSpec], tx: Transactio
 def _refuse_pinned(saved: SavedPlan, stands: Standing) -> None:
     if stands.source and stands.source.pin:
         pin = stands.source.pin.text
-        raise Refused(f"saved plan refused: source '{saved.source}' is {pin}: reconciler rollback --release")
+        release = of_source("reconciler rollback --release", saved.source)
+        raise Refused(f"saved plan refused: source '{saved.source}' is {pin}: {release}")
 
 
 def _refuse_overtaken(saved: SavedPlan, stands: Standing) -> None:
@@ -135,4 +139,5 @@ def _by_whom(gone: Sequence[str], touched: Mapping[str, TaskConfig]) -> Iterator
     """With the commit that it comes from now, where there is one: `a was edited (1a2b3c4)`."""
     for text in gone:
         config = touched.get(text.partition(" ")[0])
-        yield f"{text} ({config.revision[:7]})" if config and config.revision else text
+        commit, dirty, _ = (config.revision if config and config.revision else "").partition("-dirty")
+        yield f"{text} ({commit[:7]}{dirty})" if commit else text

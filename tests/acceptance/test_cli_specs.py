@@ -27,6 +27,14 @@ def test_validate_needs_no_store_and_counts_what_is_good(stocked: Path, run_cli:
     assert done.stderr.startswith("checked against the task modules, ")
 
 
+def test_validate_reads_a_directory_once_though_several_sources_have_it(stocked: Path, run_cli: Cli) -> None:
+    before = run_cli("validate", env=OFFLINE).stdout
+    sources = '[[sources]]\nname = "here"\n\n[[sources]]\nname = "there"\nrepo = "https://git.example/jobs.git"\n'
+    with (stocked / "reconciler.toml").open("a") as settings:
+        settings.write(f"\n{sources}")
+    assert run_cli("validate", env=OFFLINE).stdout == before
+
+
 def test_validate_shows_every_fault_of_every_file_at_once(stocked: Path, run_cli: Cli) -> None:
     (stocked / "specs" / "bad.yaml").write_text(BAD)
     (stocked / "specs" / "worse.yaml").write_text("task: greet\nparams: {nam: x}\ntimeouts: 3s\n")

@@ -108,7 +108,8 @@ def test_a_force_push_exits_with_3_and_says_what_to_type(synced: Cli, repository
     refused = synced()
     assert refused.returncode == 3
     assert "rewind refused" in refused.stderr
-    assert "--allow-rewind --reason" in refused.stderr
+    # What it says is typed again with the same repository: `apply` would read the directory `specs` of this one.
+    assert f"reconciler sync --repo {repository.url} --allow-file --allow-rewind --reason '…'" in refused.stderr
     assert synced("--allow-rewind").returncode == 64
     done = synced("--allow-rewind", "--reason", "amended a typo")
     assert done.returncode == 0, done.stderr
@@ -207,6 +208,8 @@ def test_wait_ends_when_the_commit_is_in_force_or_cannot_get_there(
     assert again.returncode == 0, again.stderr
     later = run_cli("wait", "--revision", first, "--timeout", "10s", "-C", str(repository.tree), env=at_home(here))
     assert (later.returncode, later.stdout) == (0, f"✓ {first[:7]} is applied, with {second[:7]}\n"), later.stderr
+    here_out = run_cli("wait", "--revision", "HEAD", "-C", str(repository.tree), env=at_home(here))
+    assert (here_out.returncode, here_out.stdout) == (0, f"✓ {second[:7]} is applied\n"), here_out.stderr
     broken = repository.commit("broken", nightly="task: tock\n")
     synced()
     failed = run_cli("wait", "--revision", broken)

@@ -13,6 +13,7 @@ import pytest
 import reconciler
 from reconciler.db import schema
 from reconciler.db.link import Link
+from reconciler.db.tampered import tampered
 from reconciler.errors import ReconcilerError, StoreUnavailable
 
 REPOSITORY = Path(__file__).parents[2]
@@ -183,3 +184,36 @@ def test_the_migrations_can_be_written_out_as_sql() -> None:
     done = alembic("upgrade", "head", "--sql")
     assert done.returncode == 0, done.stderr
     assert "CREATE UNIQUE INDEX task_claims_one_owned" in done.stdout
+
+
+async def test_what_was_taken_over_and_moved_before_revisions_had_sources_is_no_drift(empty_database_url: str) -> None:
+    schema.upgrade(empty_database_url, "0002")
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute(
+            "insert into syncs (source, revision, is_success, actor, started_at, finished_at)"
+            " select source, repeat(commit, 40) || dirty, true, 'ci', now() + n * interval '1 s', now()"
+            " from (values (1, 'old', 'a', ''), (2, 'new', 'b', '-dirty')) as s(n, source, commit, dirty)"
+        )
+        connection.execute(
+            """insert into task_configs (name, source, spec, digest, path, revision)
+               values ('a', 'new', '{"name": "a"}', 'one', 'team/a.yaml', 'b')"""
+        )
+        connection.execute(
+            """insert into task_revisions (name, digest, spec, sync_id, removed_at) values
+               ('a', 'one', '{"name": "a"}', 1, null), ('gone', 'two', '{"name": "gone"}', 1, now())"""
+        )
+    schema.upgrade(empty_database_url)
+    link = Link(empty_database_url)
+    try:
+        async with link.transaction() as tx:
+            assert [one.kind for one in await tampered(tx)] == ["cursor"]
+        rows = await link.run("select name, source, path, revision from task_revisions order by name")
+        assert rows == [("a", "new", "team/a.yaml", "a" * 40), ("gone", "old", "", "a" * 40)]
+        assert await link.run("select name, revision, tried_revision from sources order by name") == [
+            ("new", "b" * 40, "b" * 40 + "-dirty"),
+            ("old", "a" * 40, "a" * 40),
+        ]
+    finally:
+        await link.close()
+    schema.downgrade(empty_database_url, "0002")
+    assert schema.upgrade(empty_database_url) == ["0003"]

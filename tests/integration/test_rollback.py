@@ -209,6 +209,14 @@ async def test_previous_twice_goes_back_twice(source: GitSource) -> None:
         await back(source, "previous")
 
 
+async def test_what_was_only_put_right_is_no_state_to_go_back_from(source: GitSource) -> None:
+    _, _, before = await two_states(source)
+    await source.link.run("update task_configs set spec = jsonb_set(spec, '{timeout}', '\"9m\"') where name = 'a'")
+    assert (await source.apply()).plan
+    await back(source, "previous")
+    assert await state(source.link) == before
+
+
 async def test_the_guards_of_apply_hold(source: GitSource) -> None:
     source.write("a")
     source.commit("one")

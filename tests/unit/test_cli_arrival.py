@@ -39,6 +39,8 @@ def sync(revision: str, plan: dict[str, Any] | None) -> Sync:
         (FAILED, None, False, (1, "reconciler: wait: a1b2c3d failed: a.yaml:1:1: task: is missing")),
         (FAILED, sync(NEW, REFUSED), False, (3, "reconciler: wait: a1b2c3d refused: a.yaml:1:1: task: is missing")),
         (FAILED | {"revision": NEW}, sync(NEW, REFUSED), False, (3, "reconciler: wait: a1b2c3d refused: a.yaml")),
+        # it came late, and what is in force has it in it
+        (FAILED, sync(NEW, REFUSED), True, (0, "✓ a1b2c3d is applied, with 9f8e7d6")),
         # what was refused was another one
         (FAILED, sync(OLD, REFUSED), False, (1, "reconciler: wait: a1b2c3d failed: a.yaml")),
         (AT_OLD | {"error": "x"}, None, False, None),

@@ -38,6 +38,19 @@ def test_a_failure_shows_what_is_in_force_instead() -> None:
     assert source_lines([SourceState("default", BAD)], NOW)[1] == "  in force: nothing of it yet"
 
 
+def test_a_failure_that_is_over_is_not_told() -> None:
+    row = Source(name="default", tried_at=NOW - timedelta(minutes=1))
+    assert source_lines([SourceState("default", BAD, GOOD, row)], NOW) == [f"specs: {IN_FORCE}; looked at 60 s ago"]
+    still = Source(name="default", tried_at=NOW - timedelta(minutes=1), error="a.yaml:1:1: task: is missing")
+    assert source_lines([SourceState("default", BAD, GOOD, still)], NOW)[0].startswith("specs: ✗ 2 min ago")
+
+
+def test_a_success_without_a_change_says_so() -> None:
+    idle = sync(OLD, 60, created=0)
+    (text,) = source_lines([SourceState("default", idle, idle)], NOW)
+    assert text == "specs: ✓ no change, 60 min ago at 9f8e7d6 “more reports” by ci"
+
+
 def test_a_reason_held_files_and_a_pin_are_said() -> None:
     rewound = sync(OLD, 60, reason="amended a typo", plan={"held": ["a", "b"]})
     pinned = Source(name="default", pinned_at=NOW, pinned_by="ada", pinned_revision=OLD, pin_reason="wrong totals")
@@ -52,4 +65,4 @@ def test_a_reason_held_files_and_a_pin_are_said() -> None:
 def test_with_several_sources_each_says_whose_line_it_is() -> None:
     tried = Source(name="far", tried_at=NOW - timedelta(minutes=1), error="source 'far': no route")
     lines = source_lines([SourceState("near", GOOD, GOOD), SourceState("far", row=tried)], NOW)
-    assert lines == [f"specs (near): {IN_FORCE}", "specs (far): ✗ 60 s ago: source 'far': no route"]
+    assert lines == [f"specs (near): {IN_FORCE}", "specs (far): ✗ 60 s ago: no route"]

@@ -101,7 +101,11 @@ def test_the_last_result_has_its_age_its_length_and_the_first_line_of_its_error(
         (replace(NIGHTLY, known_task=False), True, "waiting for a runner that has the task 'reports.build'"),
         (replace(NIGHTLY, known_task=False), False, "-"),
         (replace(NIGHTLY, is_served=False), True, "no runner looks at the queue 'default'"),
-        (replace(NIGHTLY, known_task=False, is_served=False), True, "waiting for a runner that has the task 'reports.build'"),
+        (
+            replace(NIGHTLY, known_task=False, is_served=False),
+            True,
+            "waiting for a runner that has the task 'reports.build'",
+        ),
         (replace(NIGHTLY, is_served=False), False, "-"),
         (found(schedule=["0 2 * * *"], suspend=True), True, "suspended in its spec"),
         (

@@ -195,6 +195,16 @@ def test_deletions_beyond_the_budget_are_refused_and_the_rest_applies() -> None:
     assert refusal.names == tuple(f"c{n:02}" for n in range(6, 20))
 
 
+def test_of_several_sources_a_refusal_says_which_one_to_type() -> None:
+    configs = [held(f"c{n}", source="team") for n in range(5)]
+    [refusal] = plan([wanted("c0")], configs, source="team").refusals
+    assert refusal.text.endswith("if that is meant: reconciler apply --source team --max-prune 4")
+    [refusal] = plan([], configs, source="team").refusals
+    assert refusal.text.endswith("if that is meant: reconciler apply --source team --allow-empty")
+    rewind = rewind_refusal("a1b2c3d" * 5, REACHED, "rewinds", "", "team")
+    assert rewind and rewind.text.endswith("reconciler apply --source team --allow-rewind --reason '…'")
+
+
 def test_what_the_refusal_says_to_type_is_enough() -> None:
     configs = [held(f"c{n:02}") for n in range(20)]
     found = plan([wanted(f"c{n:02}") for n in range(6)], configs, max_prune="14")
@@ -273,10 +283,14 @@ def test_a_protected_name_stays_also_where_everything_is_meant_to_go() -> None:
 
 def test_what_a_faulty_file_holds_counts_as_present() -> None:
     configs = [held("a"), held("b", path="team/b.yaml"), held("c"), held("d", path="d.yaml")]
-    facts = Facts(held=("a.yaml", "team/"), held_names=frozenset({"c"}))
-    found = plan([wanted("new")], configs, facts=facts)
-    assert [(change.verb, change.name) for change in found.changes] == [("create", "new"), ("delete", "d")]
-    assert (found.held, found.unchanged, found.refusals) == (("a", "b", "c"), 3, ())
+    found = plan([wanted("new"), wanted("d")], configs, facts=Facts(held=("a.yaml", "team/")))
+    assert [(change.verb, change.name) for change in found.changes] == [("create", "new")]
+    assert (found.held, found.refusals) == (("a", "b", "c"), ())
+
+
+def test_what_has_no_file_stays_while_a_file_is_held_for_it_may_have_moved_there() -> None:
+    found = plan([wanted("a")], [held("a"), held("moved")], facts=Facts(held=("new.yaml",)))
+    assert (found.changes, found.held, found.refusals) == ((), ("moved",), ())
 
 
 def test_nothing_but_held_files_is_no_empty_source() -> None:

@@ -161,8 +161,8 @@ def test_what_was_changed_by_hand_is_said_to_be_so_corrected_or_left() -> None:
 
 def test_what_keeps_its_last_good_state_is_listed() -> None:
     assert as_text(Plan((), 3, held=("a", "b"))).splitlines()[:2] == [
-        "  a  held: its file has a fault, its last good state stays",
-        "  b  held: its file has a fault, its last good state stays",
+        "  a  held: a file has a fault, and its last good state stays",
+        "  b  held: a file has a fault, and its last good state stays",
     ]
 
 

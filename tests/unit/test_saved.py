@@ -172,3 +172,10 @@ def test_a_wheel_carries_the_workflows_that_init_writes(kind: str) -> None:
     assert included["docs/ci"] == "reconciler/ci"
     name, place = WORKFLOWS[kind]
     assert workflow(kind) == (place, (ROOT / "docs" / "ci" / name).read_text(encoding="utf-8"))
+
+
+def test_a_document_with_what_no_store_keeps_is_refused_before_any_store_is_asked() -> None:
+    odd = TaskSpec.from_document({"name": "a", "task": "t", "params": {"n": ["\0"]}})
+    change = SavedChange(verb="create", name="a", path="a.yaml", after_digest=odd.digest, document=odd.document())
+    with pytest.raises(ReconcilerError, match="a: has a NUL character"):
+        written(read_plan(plan_of(change).model_dump_json().encode(), "plan.json"), "plan.json")

@@ -61,7 +61,7 @@ reader = SpecReader(Path(sys.argv[1]), check=check, cache=Path(sys.argv[1]).pare
 for _ in range(2):
     found = reader.read()
     print([(one.name, one.path, one.line, one.digest, one.spec.document()) for one in found.specs])
-    print(found.faults, found.warnings, found.held, found.held_names, sorted(check.left))
+    print(found.faults, found.warnings, found.held, sorted(check.left))
     Path(sys.argv[1], "f3.yaml").touch()
     Path(sys.argv[1], "f9.yaml").write_text("task: other\\nparams: {a: 3}\\n")
 """

@@ -605,6 +605,20 @@ def test_a_changed_calendar_changes_the_specs_that_name_it(root: Path) -> None:
     assert [fault.field for fault in reader.read().faults] == ["skip_on[0]"]
 
 
+@pytest.mark.parametrize("text", ["2026-01-02", None])
+def test_a_calendar_is_looked_at_where_no_spec_has_changed(
+    root: Path, text: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.specfiles.onepass.is_settled", lambda stamp: True)
+    (root / "days").write_text("2026-01-01")
+    write(root, a="task: t\nskip_on: [days]\n", b="task: t\n")
+    reader = SpecReader(root)
+    before = reader.read()
+    assert reader.read() is before
+    (root / "days").write_text(text) if text else (root / "days").unlink()
+    assert reader.read() != before
+
+
 def test_a_removed_file_and_a_mended_one_are_seen(root: Path) -> None:
     write(root, a="task: 5", b="task: t")
     reader = SpecReader(root)

@@ -56,13 +56,6 @@ def test_each_fault_holds_its_file_or_its_folder_and_the_rest_is_good(
         assert (names(rest), rest.faults) == (left or ["fine", "fine2"], ())
 
 
-def test_names_of_held_documents_are_told_as_far_as_they_can_be_read(tmp_path: Path) -> None:
-    found = read(tmp_path, {**FINE, "a.yaml": "task: t\nname: moved\n---\nname: more\nbad: 1\n", "b.yaml": "task: [\n"})
-    assert found.held == ("a.yaml", "b.yaml")
-    assert {"moved", "more", "b"} <= set(found.held_names)
-    assert not {"fine", "fine2"} & set(found.held_names)
-
-
 def test_a_folder_that_cannot_be_entered_is_held_whole(tmp_path: Path) -> None:
     read(tmp_path, FINE)
     (tmp_path / "again").symlink_to(tmp_path / "team")
