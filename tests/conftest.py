@@ -24,10 +24,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from reconciler.db.link import Link
     from reconciler.embedded import Stores
+
+# How long an example takes is a matter of what else the machine does.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 COMMAND_TIMEOUT = 120.0
 PERSON = {"NAME": "Ada Lovelace", "EMAIL": "ada@example.org"}

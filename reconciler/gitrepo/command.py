@@ -44,6 +44,7 @@ KEPT: Final = (*INHERITED, *INHERITED_SETTINGS, *INHERITED_MEANS)
 # next, without end where the remote lacks it too. With this as the name it says one line, and that was it.
 REMOTE: Final = "--negotiate-only"
 _UNDER_WAY: Final[set[Running]] = set()
+_over = False
 
 
 class Trouble(Exception):
@@ -144,6 +145,8 @@ class Git:
                 stdin.seek(0)
             running = Running(self._process(arguments, stdin), seconds, self.secrets)
             held.callback(running.end)
+            if _over:
+                raise Trouble("this process is at its end")
             yield running
 
     def _process(self, arguments: tuple[str, ...], stdin: IO[bytes] | int) -> subprocess.Popen[bytes]:
@@ -184,7 +187,9 @@ class Git:
 
 @atexit.register
 def _end_with_us() -> None:
-    """A fetch in a thread that nobody waits for would outlive the process that wanted it."""
+    """A fetch in a thread that nobody waits for would outlive the process that wanted it, and so would its next one."""
+    global _over
+    _over = True
     for running in list(_UNDER_WAY):
         running.kill()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconcilerError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SECONDS = 20.0
 MARKS = {"ssh": b"-----BEGIN SSH SIGNATURE-----", "gpg": b"-----BEGIN PGP SIGNATURE-----"}
+LONGEST_HOME = 60
 GPG_CONF = "trust-model always\nno-auto-key-retrieve\nno-auto-key-locate\nno-autostart\nbatch\nno-tty\n"
 GOOD_SSH = re.compile(r'^Good "git" signature for (.+) with \S+ key (\S+)$')
 GPG_FAULTS = {
@@ -98,7 +99,7 @@ class Signers:
     @contextmanager
     def _only(self, allowed: bytes) -> Iterator[tuple[tuple[str, ...], dict[str, str]]]:
         """How git is asked so that it believes the bytes that were read, and no key of whoever runs this."""
-        with TemporaryDirectory(prefix="reconciler-") as place:
+        with TemporaryDirectory(prefix="reconciler-", dir=_short()) as place:
             if self._kind == "ssh":
                 file = Path(place, "allowed")
                 file.write_bytes(allowed)
@@ -120,6 +121,11 @@ class Signers:
             raise ReconcilerError(f"{self._what}: gpg did not read it within {SECONDS:.0f} s: try again") from error
         if done.returncode:
             raise ReconcilerError(f"{self._what}: gpg cannot read it: export the keys with gpg --export --armor")
+
+
+def _short() -> str | None:
+    """Where a home of gpg can be: it makes a socket there, whose path may not be long."""
+    return None if len(gettempdir()) <= LONGEST_HOME else "/tmp"
 
 
 def _settings(*settings: str) -> tuple[str, ...]:

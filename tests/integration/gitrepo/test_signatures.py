@@ -361,12 +361,27 @@ def test_a_keyring_that_is_none_is_said_so(forge: Forge, gpg: Any) -> None:
     assert "gpg cannot read it: export the keys with" in refusal(gpg_origin(forge, ring))
 
 
-def test_gpg_leaves_nothing_behind(forge: Forge, gpg: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpg_is_asked_also_where_the_directory_for_temporary_files_has_a_long_name(
+    forge: Forge, gpg: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import tempfile
 
     ring = gpg("ada")
     gpg_signed(forge, "ada")
-    place = tmp_path / "temporary"
+    place = tmp_path / ("long" * 25)
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    assert gpg_origin(forge, ring).look().signer
+
+
+def test_gpg_leaves_nothing_behind(
+    forge: Forge, gpg: Any, short_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tempfile
+
+    ring = gpg("ada")
+    gpg_signed(forge, "ada")
+    place = short_directory / "t"
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     gpg_origin(forge, ring).look()
