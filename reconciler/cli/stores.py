@@ -26,17 +26,20 @@ def with_stores(act: Callable[[Link, Stores], Awaitable[T]]) -> T:
     """The same, with where both stores are; embedded ones are started, or shared with whoever has them running."""
     from reconciler.embedded import open_stores
 
+    found: list[T] = []
     with open_stores(given().settings) as stores:
-        return asyncio.run(_linked(stores, act))
+        asyncio.run(_linked(stores, act, found))
+    return found[0]
 
 
-async def _linked(stores: Stores, act: Callable[[Link, Stores], Awaitable[T]]) -> T:
+async def _linked(stores: Stores, act: Callable[[Link, Stores], Awaitable[T]], found: list[T]) -> None:
+    """What `act` returns goes into `found`: of a result, asyncio.run makes a text at its end that nobody reads."""
     from reconciler.db.link import Link
 
     link = Link(stores.database_url)
     try:
         await make_current(link, stores)
-        return await act(link, stores)
+        found.append(await act(link, stores))
     finally:
         await link.close()
 
