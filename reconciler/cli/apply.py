@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli.applied import Report, exit_code, retold, show_pass
-from reconciler.cli.command import command
+from reconciler.cli.command import command, given
 from reconciler.cli.stores import redis_of, with_stores
 from reconciler.cli.wish import Reading, Wish, options, reading
 from reconciler.errors import Refused
@@ -50,8 +50,7 @@ def carry_out(wanted: Wish, verb: str, report: Report, *, dry_run: bool, again: 
     `again`: the command that a refusal names, where `apply` would not know the source.
     """
     with reading(wanted, verb) as read:
-        # What a pipeline applies it has told already; of a source that is synced, the failure is kept, too.
-        if read.is_refused and (dry_run or verb != "sync"):
+        if read.is_refused and (dry_run or not _keeps_failures(verb)):
             return 1
         if dry_run:
             return _show(read, report, again)
@@ -60,6 +59,11 @@ def carry_out(wanted: Wish, verb: str, report: Report, *, dry_run: bool, again: 
             outcome = replace(outcome, plan=retold(outcome.plan, again, read.options.source))
         show_pass(outcome, report, read.options.source)
         return exit_code(outcome)
+
+
+def _keeps_failures(verb: str) -> bool:
+    # Whoever waits for this commit hears of it then. Stores of this directory alone are not started for that.
+    return verb == "sync" or given().settings.database_url is not None
 
 
 def _show(read: Reading, report: Report, again: str | None) -> int:
@@ -87,6 +91,7 @@ def _applied(read: Reading) -> Pass:
         from reconciler.sync.reconcile import reconcile
 
         redis = redis_of(stores)
+        redis.modes = {**redis.modes, read.options.source: read.options.drift}
         try:
             async with ticking("applying"):
                 return await reconcile(read.specs, link, SchedulerService(redis), read.request(believing=True))

@@ -96,6 +96,7 @@ def _refuse_more(wish: Wish, path: Path) -> None:
         "--allow-empty": wish.allow_empty,
         "--adopt": wish.adopt,
         "--on-fault": wish.on_fault is not None,
+        "--drift": wish.drift is not None,
         "--environment": wish.environment is not None,
     }
     for option, is_given in given_too.items():

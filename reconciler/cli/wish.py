@@ -44,6 +44,7 @@ class Wish:
     reason: str | None = None
     adopt: bool = False
     on_fault: str | None = None
+    drift: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,11 @@ def options(function: F) -> F:
                 "--on-fault",
                 type=click.Choice(["refuse", "hold_file"]),
                 help="Whether a fault holds back everything, or the tasks of its file.",
+            ),
+            click.option(
+                "--drift",
+                type=click.Choice(["correct", "detect", "ignore"]),
+                help="What becomes of what somebody changed by hand in a store.",
             ),
             catalogue_option,
         )
@@ -159,6 +165,7 @@ def _options(wish: Wish, source: SourceSettings, is_own: bool) -> Options:
         allow_rewind=wish.allow_rewind or None,
         reason=wish.reason,
         on_fault=wish.on_fault,
+        drift=wish.drift,
     )
 
 

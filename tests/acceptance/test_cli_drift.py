@@ -88,6 +88,9 @@ def test_a_source_that_only_reports_keeps_what_was_found_and_since_when(
     [row] = [row for row in json.loads(done.stdout)["drifts"] if row["side"] == "postgresql"]
     assert (row["name"], row["reason"], row["will"]) == ("often", "deleted by hand", "reported only")
     assert row["since"] is not None
+    put_right = run_cli("apply", "--drift", "correct")
+    assert (put_right.returncode, "1 created" in put_right.stdout) == (0, True), put_right.stderr
+    assert run_cli("drift").returncode == 0
 
 
 def test_a_source_that_is_not_there_is_an_error_of_the_line(applied: Path, run_cli: Cli) -> None:

@@ -121,6 +121,16 @@ def test_under_a_broken_commit_what_runs_goes_on_until_its_fix(team: Team) -> No
     assert team.ask("select revision, error from sources") == [(fixed, None)]
 
 
+def test_an_apply_that_faults_stop_is_on_record_for_whoever_waits(specs: Path, team: Team, applied: Any) -> None:
+    commit = team.remote.commit("broken", a="task: tock\n")
+    assert applied().returncode == 1
+    assert team.in_force["a"] == "1 2 * * *"
+    [(error,)] = team.ask("select error from syncs where not is_success")
+    assert "no task named 'tock'" in error
+    waited = team.job(team.remote.tree, "wait", "--revision", commit, "--timeout", "20s")
+    assert (waited.returncode, "no task named 'tock'" in waited.stderr) == (1, True), waited.stderr
+
+
 def test_a_faulty_file_may_hold_its_own_tasks_only(specs: Path, team: Team, applied: Any) -> None:
     team.remote.commit("half", a="task: tock\n", b=at(2), c=at(1))
     done = applied("--on-fault", "hold_file")
