@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from reconciler.cli.output import note
 from reconciler.cli.stores import with_stores
 from reconciler.errors import ReconcilerError
+from reconciler.plan.guards import Held
 
 if TYPE_CHECKING:
     from reconciler.cli.wish import Reading
@@ -23,17 +24,9 @@ if TYPE_CHECKING:
     from reconciler.plan import Plan
 
 
-class Before(Protocol):
+class Before(Held, Protocol):
     """One config in force, whole."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def path(self) -> str: ...
     @property
     def spec(self) -> dict[str, Any]: ...
 

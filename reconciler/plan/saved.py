@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue, StringConstraints, ValidationError, model_validator
+from pydantic import JsonValue, StringConstraints, model_validator
 
 from reconciler.errors import ReconcilerError
-from reconciler.plan.guards import Options
+from reconciler.plan.guards import Held, Options
+from reconciler.plan.kept import Part, kept, on_a_line
 from reconciler.plan.plan import Change, Plan, Verb
 from reconciler.spec import LocatedSpec, TaskSpec
 
-KIND: Final = "reconciler.plan"
-FORMAT_VERSION: Final = 1
 MOST_SHOWN: Final = 5
 AGAIN: Final = "make it again with reconciler plan --out FILE"
 
@@ -27,11 +26,7 @@ Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=4096)]
 Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x20\x7f]{1,255}$")]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class SavedOptions(_Part):
+class SavedOptions(Part):
     """What the guards let through when the plan was made."""
 
     adopt: bool = False
@@ -39,7 +34,7 @@ class SavedOptions(_Part):
     reason: Text | None = None
 
 
-class SavedRefusal(_Part):
+class SavedRefusal(Part):
     """What a guard held back then, and so is no part of the changes."""
 
     what: Text
@@ -47,7 +42,7 @@ class SavedRefusal(_Part):
     names: tuple[Name, ...] = ()
 
 
-class SavedChange(_Part):
+class SavedChange(Part):
     """One change: `before_*` is what the plan saw, `after_digest` and `document` what it writes."""
 
     verb: Verb
@@ -69,7 +64,7 @@ class SavedChange(_Part):
         return self
 
 
-class SavedPlan(_Part):
+class SavedPlan(Part):
     """A plan for `source` at `revision`, made when the source stood at `last_revision`."""
 
     kind: Literal["reconciler.plan"] = "reconciler.plan"
@@ -92,42 +87,9 @@ class SavedPlan(_Part):
         return tuple(change.name for change in self.changes)
 
 
-class InForce(Protocol):
-    """One config as it is now: `TaskConfig` and `ConfigKey` are such."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-
-
 def read_plan(text: bytes, where: str) -> SavedPlan:
     """The plan in a file's content; ReconcilerError in one line for anything that is none of this version."""
-    from pydantic_core import from_json
-
-    try:
-        content = from_json(text, allow_inf_nan=False)
-    except (ValueError, RecursionError) as error:
-        raise ReconcilerError(
-            f"{where}: is no saved plan: it is no JSON, or only a part of it: {error}: {AGAIN}"
-        ) from None
-    if not isinstance(content, dict) or content.get("kind") != KIND:
-        raise ReconcilerError(f"{where}: is no saved plan: {AGAIN}")
-    if content.get("format_version") != FORMAT_VERSION:
-        version = f"format_version {content.get('format_version')!r}"[:60]
-        raise ReconcilerError(f"{where}: has {version}, this program reads {FORMAT_VERSION}: {AGAIN}")
-    try:
-        # Strictness as JSON has it: an instant is text there, a tuple a list.
-        saved = SavedPlan.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the plan"
-        said = first["msg"].removeprefix("Value error, ")
-        raise ReconcilerError(f"{where}: {_line(place)}: {_line(said)}: {AGAIN}") from None
+    saved = kept(text, where, SavedPlan, "saved plan", AGAIN)
     if len(set(saved.names)) != len(saved.names):
         raise ReconcilerError(f"{where}: names a task twice: {AGAIN}")
     return saved
@@ -142,7 +104,7 @@ def written(saved: SavedPlan, where: str) -> list[LocatedSpec]:
         try:
             spec = TaskSpec.from_document(dict(change.document))
         except ReconcilerError as error:
-            raise ReconcilerError(f"{where}: {_line(str(error))}") from None
+            raise ReconcilerError(f"{where}: {on_a_line(str(error))}") from None
         if _has_nul(change.document):
             raise ReconcilerError(f"{where}: {change.name}: has a NUL character, which no store keeps: {AGAIN}")
         if spec.name != change.name or spec.digest != change.after_digest:
@@ -163,13 +125,13 @@ def _has_nul(value: object) -> bool:
 
 
 def saved_changes(
-    plan: Plan, documents: Mapping[str, dict[str, Any]], before: Mapping[str, InForce]
+    plan: Plan, documents: Mapping[str, dict[str, Any]], before: Mapping[str, Held]
 ) -> tuple[SavedChange, ...]:
     """Each change with what it saw and what it writes. `documents`: of what is written; `before`: what is in force."""
     return tuple(_saved(change, documents.get(change.name), before.get(change.name)) for change in plan.changes)
 
 
-def _saved(change: Change, document: dict[str, Any] | None, before: InForce | None) -> SavedChange:
+def _saved(change: Change, document: dict[str, Any] | None, before: Held | None) -> SavedChange:
     return SavedChange(
         verb=change.verb,
         name=change.name,
@@ -183,12 +145,12 @@ def _saved(change: Change, document: dict[str, Any] | None, before: InForce | No
     )
 
 
-def moved(saved: SavedPlan, now: Mapping[str, InForce]) -> list[str]:
+def moved(saved: SavedPlan, now: Mapping[str, Held]) -> list[str]:
     """What is no longer as the plan saw it, `a was edited`, one for each such name; [] when all of it holds."""
     return [f"{change.name} {what}" for change in saved.changes if (what := _moved(change, now.get(change.name)))]
 
 
-def _moved(change: SavedChange, held: InForce | None) -> str | None:
+def _moved(change: SavedChange, held: Held | None) -> str | None:
     if change.verb == "create":
         return f"exists now, in source '{held.source}'" if held else None
     if held is None:
@@ -200,12 +162,12 @@ def _moved(change: SavedChange, held: InForce | None) -> str | None:
     return f"was moved to {held.path}" if held.path != change.before_path else None
 
 
-def is_done(saved: SavedPlan, now: Mapping[str, InForce]) -> bool:
+def is_done(saved: SavedPlan, now: Mapping[str, Held]) -> bool:
     """Whether everything is as it would be after the plan: it was applied before, and nothing moved since."""
     return all(_is_done(change, now.get(change.name), saved.source) for change in saved.changes)
 
 
-def _is_done(change: SavedChange, held: InForce | None, source: str) -> bool:
+def _is_done(change: SavedChange, held: Held | None, source: str) -> bool:
     if held is None or change.verb == "delete":
         return held is None and change.verb == "delete"
     return (held.source, held.digest, held.path) == (source, change.after_digest, change.path)
@@ -237,9 +199,3 @@ def differing(saved: SavedPlan, plan: Plan) -> Iterator[str]:
     said = {change.name: (change.verb, change.path, change.after_digest) for change in saved.changes}
     now = {change.name: (change.verb, change.path, change.after_digest) for change in plan.changes}
     yield from sorted(name for name in said.keys() | now.keys() if said.get(name) != now.get(name))
-
-
-def _line(text: str) -> str:
-    """On one line, with nothing in it that a terminal would act on."""
-    flat = " ".join(text.split())
-    return "".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in flat)[:300]

@@ -6,20 +6,18 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic import JsonValue
+from pydantic_core import to_json
 
 from reconciler.errors import ReconcilerError
+from reconciler.plan.kept import Part, kept
 
 KIND: Final = "reconciler.state"
 FORMAT_VERSION: Final = 1
+AGAIN: Final = "make it again with reconciler export --state FILE"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class StateConfig(_Part):
+class StateConfig(Part):
     """One config, whole."""
 
     name: str
@@ -29,7 +27,7 @@ class StateConfig(_Part):
     spec: dict[str, JsonValue]
 
 
-class StateSource(_Part):
+class StateSource(Part):
     """How far a source has come, and where it is pinned."""
 
     name: str
@@ -43,7 +41,7 @@ class StateSource(_Part):
     pin_reason: str | None = None
 
 
-class State(_Part):
+class State(Part):
     """Every config and every source, as they were at `made_at`."""
 
     kind: Literal["reconciler.state"] = "reconciler.state"
@@ -55,24 +53,9 @@ class State(_Part):
 
 def read_state(text: bytes, where: str) -> State:
     """The state in a file's content; ReconcilerError in one line for anything that is none of this version."""
-    again = "make it again with reconciler export --state FILE"
-    try:
-        content = from_json(text, allow_inf_nan=False)
-    except (ValueError, RecursionError) as error:
-        raise ReconcilerError(f"{where}: is no JSON, or only a part of it: {error}: {again}") from None
-    if not isinstance(content, dict) or content.get("kind") != KIND:
-        raise ReconcilerError(f"{where}: is no exported state: {again}")
-    if content.get("format_version") != FORMAT_VERSION:
-        version = f"format_version {content.get('format_version')!r}"[:60]
-        raise ReconcilerError(f"{where}: has {version}, this program reads {FORMAT_VERSION}: {again}")
-    try:
-        state = State.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ReconcilerError(f"{where}: {place!r:.80}: {first['msg']}: {again}") from None
+    state = kept(text, where, State, "exported state", AGAIN)
     if len({config.name for config in state.configs}) != len(state.configs):
-        raise ReconcilerError(f"{where}: names a config twice: {again}")
+        raise ReconcilerError(f"{where}: names a config twice: {AGAIN}")
     return state
 
 
