@@ -1,4 +1,4 @@
-"""The routes: `/healthz`, `/readyz`, `/metrics`. They only read, and say nothing that is secret."""
+"""The routes: `/healthz`, `/readyz`, `/metrics`, which only read and say nothing that is secret, and `/hooks/git`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from reconciler.api.hooks import Hooks
 from reconciler.api.metrics import Metrics, Stored
 from reconciler.api.vitals import Vitals
 
 
-def application(vitals: Vitals) -> Starlette:
-    """The ASGI application of a service with these vitals."""
+def application(vitals: Vitals, hooks: Hooks | None = None) -> Starlette:
+    """The ASGI application of a service with these vitals; `hooks` None: it takes no messages."""
     metrics = Metrics(vitals, Stored(vitals.link))
 
     async def healthz(request: Request) -> Response:
@@ -34,4 +35,7 @@ def application(vitals: Vitals) -> Starlette:
         text, content_type = await metrics.text(request.headers.get("accept", ""))
         return Response(text, headers={"content-type": content_type})
 
-    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", figures)])
+    routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", figures)]
+    if hooks:
+        routes.append(Route("/hooks/git", hooks.answer, methods=["POST"]))
+    return Starlette(routes=routes)

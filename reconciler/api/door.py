@@ -17,6 +17,7 @@ from reconciler.settings import ApiSettings
 if TYPE_CHECKING:
     from reconciler.api.serving import Guest
     from reconciler.api.vitals import Vitals
+    from reconciler.scheduler.syncing import Syncing
 
 log = logging.getLogger("reconciler.api")
 
@@ -31,9 +32,9 @@ class Door:
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{bound.getsockname()[1]}"
 
-    async def serve(self, vitals: Vitals) -> None:
-        """Answer until cancelled."""
-        server = await asyncio.to_thread(_server, vitals)
+    async def serve(self, vitals: Vitals, syncing: Syncing | None = None) -> None:
+        """Answer until cancelled; `syncing` is how webhooks reach the sync loop, None: there are none."""
+        server = await asyncio.to_thread(_server, vitals, syncing)
         serving = asyncio.create_task(server.serve(sockets=[self._socket.dup()]))
         try:
             await asyncio.shield(serving)
@@ -75,7 +76,8 @@ def open_door(settings: ApiSettings, *, is_asked_for: bool) -> Door | None:
     return Door(bound, settings.host)
 
 
-def _server(vitals: Vitals) -> Guest:
+def _server(vitals: Vitals, syncing: Syncing | None) -> Guest:
+    from reconciler.api.hooks import Hooks
     from reconciler.api.serving import server_of
 
-    return server_of(vitals)
+    return server_of(vitals, Hooks(vitals.settings, syncing) if syncing else None)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from reconciler.api.app import application
+from reconciler.api.hooks import Hooks
 from reconciler.api.vitals import Vitals
 
 
@@ -20,12 +21,12 @@ class Guest(uvicorn.Server):
         yield
 
 
-def server_of(vitals: Vitals) -> Guest:
+def server_of(vitals: Vitals, hooks: Hooks | None) -> Guest:
     """A server that is not listening yet."""
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     return Guest(
         uvicorn.Config(
-            application(vitals),
+            application(vitals, hooks),
             lifespan="off",
             ws="none",
             access_log=False,

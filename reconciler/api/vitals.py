@@ -57,6 +57,7 @@ class Vitals:
     def __init__(
         self, settings: Settings, link: Link, redis: RedisServiceManager, runner: Runner | None, *, syncs: bool
     ) -> None:
+        self.settings = settings
         self.runner = runner
         self.link = link
         self.began = time.monotonic()

@@ -20,7 +20,7 @@ from reconciler.notify.pinging import Pings, keep_pinging
 from reconciler.notify.watching import Watcher
 from reconciler.pruning import keep_pruning
 from reconciler.runner import Runner
-from reconciler.scheduler import RedisServiceManager
+from reconciler.scheduler import RedisServiceManager, SchedulerService
 from reconciler.settings import Settings
 
 log = logging.getLogger("reconciler.serve")
@@ -80,7 +80,7 @@ class Beside:
             "the pruning of history": lambda: keep_pruning(self._stores.database_url, settings.history),
         }
         if door is not None:
-            parts["the api"] = lambda: door.serve(self.vitals)
+            parts["the api"] = lambda: door.serve(self.vitals, SchedulerService(self._redis).syncing)
         if (ping := settings.notify.ping) is not None:
             every = settings.notify.ping_every.total_seconds()
             parts["the ping of the service"] = lambda: keep_pinging(ping, every, self.vitals.is_well)

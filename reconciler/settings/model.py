@@ -58,17 +58,21 @@ class Reference(_Part):
         return self
 
 
-def _target(value: object) -> object:
-    is_reference = isinstance(value, dict) and len(value) == 1 and next(iter(value)) in Reference.model_fields
-    if isinstance(value, SecretStr | Reference) or (isinstance(value, str) and value.strip()):
-        return value
-    if is_reference and isinstance(value, dict) and all(isinstance(name, str) and name for name in value.values()):
-        return Reference(**value)
-    # Whatever it is, it may hold a secret, so it is not shown.
-    raise ValueError("is no URL, and neither {from_env = 'NAME'} nor {from_file = 'PATH'}")
+def _or_reference(what: str) -> Callable[[object], object]:
+    def check(value: object) -> object:
+        is_reference = isinstance(value, dict) and len(value) == 1 and next(iter(value)) in Reference.model_fields
+        if isinstance(value, SecretStr | Reference) or (isinstance(value, str) and value.strip()):
+            return value
+        if is_reference and isinstance(value, dict) and all(isinstance(name, str) and name for name in value.values()):
+            return Reference(**value)
+        # Whatever it is, it may hold a secret, so it is not shown.
+        raise ValueError(f"is no {what}, and neither {{from_env = 'NAME'}} nor {{from_file = 'PATH'}}")
+
+    return check
 
 
-Target = Annotated[SecretStr | Reference, BeforeValidator(_target)]
+Target = Annotated[SecretStr | Reference, BeforeValidator(_or_reference("URL"))]
+Secret = Annotated[SecretStr | Reference, BeforeValidator(_or_reference("text"))]
 
 
 def _is_local(url: str) -> bool:
@@ -101,7 +105,7 @@ class SourceSettings(_Part):
     """https, ssh, or with `allow_file` a path or file:// URL."""
     ref: str = Field(default="main", min_length=1, max_length=256)
     """A branch, a tag, a commit, or 'semver:>=1.2,<2' for the newest tag in that range."""
-    token: Target | None = None
+    token: Secret | None = None
     """For https: {from_env = 'NAME'} or {from_file = 'PATH'}, sent as the password of `username`."""
     username: str = "git"
     ssh_key: str | None = None
@@ -169,6 +173,8 @@ class ApiSettings(_Part):
     enabled: bool = True
     host: Word = "127.0.0.1"
     port: int = Field(default=8484, ge=0, le=65_535)
+    hook_secret: Secret | None = None
+    """What a git host signs its webhooks with; None: none are taken."""
 
 
 class HistorySettings(_Part):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import json
 import re
 import socket
@@ -27,7 +29,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.runner.clock import Clock
 from reconciler.runner.cutoff import Outages
 from reconciler.runner.figures import Figures
-from reconciler.scheduler import RedisServiceManager
+from reconciler.scheduler import RedisServiceManager, SchedulerService
 from reconciler.settings import ApiSettings, RunnerSettings, Settings
 from reconciler.spec import TaskSpec
 from reconciler.spec.by_digest import remember
@@ -296,3 +298,91 @@ def test_an_address_of_the_newer_kind_is_shown_as_one() -> None:
     assert isinstance(door, Door)
     assert door.url.startswith("http://[::1]:")
     door.close()
+
+
+PUSH = {"ref": "refs/heads/main", "repository": {"clone_url": "https://git.example.org/ops/jobs.git"}}
+FOLLOWING = [
+    {"name": "jobs", "repo": "git@git.example.org:ops/jobs.git"},
+    {"name": "tagged", "repo": "https://git.example.org/ops/jobs", "ref": "semver:>=1"},
+    {"name": "here"},
+]
+
+
+@asynccontextmanager
+async def taking_hooks(link: Link, redis: RedisServiceManager, **api: Any) -> AsyncIterator[str]:
+    """The address of a service that follows a repository, and knows a secret unless told otherwise."""
+    settings = Settings.model_validate({"sources": FOLLOWING, "api": {"hook_secret": "s3cret"} | api})
+    door = open_door(ANY, is_asked_for=True)
+    assert door
+    vitals = Vitals(settings, link, redis, None, syncs=True)
+    serving = asyncio.create_task(door.serve(vitals, SchedulerService(redis).syncing))
+    try:
+        yield f"{door.url}/hooks/git"
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        door.close()
+
+
+async def post(url: str, body: bytes, secret: str = "s3cret") -> tuple[int, Any]:
+    signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    headers = {"X-Hub-Signature-256": f"sha256={signature}", "Content-Type": "application/json"}
+
+    def send() -> tuple[int, Any]:
+        try:
+            request = urllib.request.Request(url, body, headers)
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    return await asyncio.to_thread(send)
+
+
+async def test_a_signed_push_has_the_sources_that_follow_it_looked_at(link: Link, redis: RedisServiceManager) -> None:
+    wishes = SchedulerService(redis).syncing.wishes()
+    assert await anext(wishes) is None  # it listens
+    try:
+        async with taking_hooks(link, redis) as url:
+            assert await post(url, json.dumps(PUSH).encode()) == (202, {"sources": ["jobs"]})
+            async with asyncio.timeout(30):
+                wish = await anext(wishes)
+            assert wish
+            assert wish.source == "jobs"
+            tag = PUSH | {"ref": "refs/tags/v1.2.0"}
+            assert await post(url, json.dumps(tag).encode()) == (202, {"sources": ["tagged"]})
+            status, said = await post(url, json.dumps(PUSH | {"ref": "refs/heads/x"}).encode())
+            reason = "no source of this service follows refs/heads/x of git.example.org/ops/jobs"
+            assert (status, said) == (200, {"sources": [], "reason": reason})
+            status, said = await post(url, json.dumps({"repository": PUSH["repository"]}).encode())
+            assert (status, said["reason"]) == (200, "it tells of no push")
+    finally:
+        await wishes.aclose()
+
+
+async def test_any_other_message_is_refused_in_one_line(
+    link: Link, redis: RedisServiceManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.api.hooks.LARGEST", 2**20)
+    async with taking_hooks(link, redis) as url:
+        assert (await post(url, json.dumps(PUSH).encode(), "guessed"))[0] == 401
+        status, said = await post(url, b"{")
+        assert (status, said["error"].partition(": have")[0]) == (400, "hooks: the body is no JSON")
+        assert (await post(url, b"x" * (2**20 + 1)))[0] == 413
+        assert (await get(url))[0] == 405
+    async with taking_hooks(link, redis, hook_secret=None) as url:
+        status, said = await post(url, json.dumps(PUSH).encode())
+        assert (status, said["error"].partition(":")[0]) == (404, "hooks")
+    async with taking_hooks(link, redis, hook_secret={"from_env": "NOT_SET_ANYWHERE"}) as url:
+        status, said = await post(url, json.dumps(PUSH).encode())
+        assert status == 503
+        assert "NOT_SET_ANYWHERE" in said["error"]
+    gone = RedisServiceManager("redis://:hunter2@127.0.0.1:1")
+    try:
+        async with taking_hooks(link, gone) as url:
+            status, said = await post(url, json.dumps(PUSH).encode())
+            assert status == 503
+            assert "hunter2" not in said["error"]
+    finally:
+        await gone.close()

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "reconciler"
 
 # Each floor may import its own and those above it in this list. A package stands for all that is in it.
 FLOORS = {
-    "rules": """__init__ errors durations lines nearest typewords urls settings failpoints
+    "rules": """__init__ errors durations lines nearest typewords urls pushes settings failpoints
         schedule spec registry plan occurrences overlap after attempts ledger simulate impact""",
     "one outside thing": "specfiles gitrepo db scheduler embedded execute",
     "verbs": "align sync runner children pruning notify",
