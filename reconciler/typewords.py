@@ -73,5 +73,6 @@ def _instead(wanted: str, given: object) -> str:
     if wanted == _WHOLE and isinstance(given, str) and re.fullmatch(r"-?\d{1,9}", given):
         return f"; write {given} without quotes"
     if wanted == _LIST and isinstance(given, str | int | float) and len(value) < 40:
-        return f"; write [{given if isinstance(given, str) else value}]"
+        is_plain = isinstance(given, str) and given.isprintable() and not re.search(r"[],\[{}#'\"&*!|>%@`]|: ", given)
+        return f"; write [{given if is_plain else value}]"
     return "; write keys and values, as in {key: value}" if wanted == _MAPPING else ""
