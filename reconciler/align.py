@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -18,7 +19,7 @@ from reconciler.db import desired, settled
 from reconciler.db.desired import Wanted
 from reconciler.db.link import Link
 from reconciler.db.wantedsince import keep, wanted_since
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, StoreUnavailable
 from reconciler.occurrences import wake_at
 from reconciler.scheduler import Entry, SchedulerService
 from reconciler.scheduler.differences import Kept
@@ -77,6 +78,16 @@ async def align(
     entries = await _entries(link, await desired.wanted(link, now, names))
     changed = await scheduler.align(list(entries.values()), complete=False)
     return Aligned(changed, await scheduler.epoch() or "")
+
+
+async def look_ahead(scheduler: SchedulerService) -> None:
+    """Have Redis compared with what the last whole alignment made, while somebody does something else.
+
+    The alignment that comes next, within seconds, then asks only about what has changed since. Nothing is raised: it
+    meets a store that is away by itself.
+    """
+    with suppress(StoreUnavailable):
+        await scheduler.differences.look_ahead([entry for _, entry in _seen.values()])
 
 
 async def _whole(link: Link, scheduler: SchedulerService, now: datetime, *, believing: bool) -> Aligned:

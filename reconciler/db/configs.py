@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from reconciler.db.columns import Texts
 from reconciler.db.link import Statements
 
 KEYS = "select id, name, source, digest, path from task_configs order by name"
@@ -25,8 +26,8 @@ where %(names)s::text[] is null or name = any(%(names)s::text[])
 order by name
 """
 
-# What `in_chunks` gives. In binary, since the server reads large arrays of text slowly; each spec is JSON.
-ROWS = "unnest(%(names)b::text[], %(sources)b::text[], %(specs)b::text[], %(digests)b::text[], %(paths)b::text[])"
+# What `in_chunks` gives, in binary: the server reads large arrays of text slowly. Each spec is JSON.
+ROWS = "unnest(%(names)s::text[], %(sources)s::text[], %(specs)s::text[], %(digests)s::text[], %(paths)s::text[])"
 
 # Ordered by name: two writers that take the same rows take them in the same order.
 UPSERT = f"""
@@ -114,15 +115,15 @@ async def delete(tx: Statements, names: Sequence[str]) -> None:
         await tx.run(DELETE, {"names": sorted(names)})
 
 
-def in_chunks(rows: Sequence[ConfigRow], size: int = 10_000) -> Iterator[dict[str, list[str]]]:
+def in_chunks(rows: Sequence[ConfigRow], size: int = 10_000) -> Iterator[dict[str, Texts]]:
     """The rows as the parameters of `ROWS`, ordered by name, so many to a statement that memory stays bounded."""
     ordered = sorted(rows, key=lambda row: row.name)
     for start in range(0, len(ordered), size):
         chunk = ordered[start : start + size]
         yield {
-            "names": [row.name for row in chunk],
-            "sources": [row.source for row in chunk],
-            "specs": [to_json(row.spec).decode() for row in chunk],
-            "digests": [row.digest for row in chunk],
-            "paths": [row.path for row in chunk],
+            "names": Texts([row.name for row in chunk]),
+            "sources": Texts([row.source for row in chunk]),
+            "specs": Texts([to_json(row.spec).decode() for row in chunk]),
+            "digests": Texts([row.digest for row in chunk]),
+            "paths": Texts([row.path for row in chunk]),
         }

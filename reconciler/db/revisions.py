@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from reconciler.db.columns import Texts
 from reconciler.db.configs import ROWS, ConfigRow, in_chunks
 from reconciler.db.link import Statements
 
@@ -47,7 +48,7 @@ order by last.name
 """
 
 APPEND_IN_FORCE = APPEND.replace("r.spec::jsonb", "r.spec").replace(
-    f"from {ROWS} as r(name, source, spec, digest, path)", "from task_configs r where r.name = any(%(names)b::text[])"
+    f"from {ROWS} as r(name, source, spec, digest, path)", "from task_configs r where r.name = any(%(names)s::text[])"
 )
 
 # Those whose newest revision says the very same are left out: they were put back, and nothing new began.
@@ -81,7 +82,7 @@ async def append(tx: Statements, rows: Sequence[ConfigRow], sync_id: int) -> Non
 
 async def append_in_force(tx: Statements, names: Sequence[str], sync_id: int) -> None:
     """The same for what stands in the configs already: it need not be sent twice."""
-    await tx.run(APPEND_IN_FORCE, {"names": sorted(names), "sync_id": sync_id})
+    await tx.run(APPEND_IN_FORCE, {"names": Texts(sorted(names)), "sync_id": sync_id})
 
 
 async def append_new(tx: Statements, rows: Sequence[ConfigRow], sync_id: int) -> None:

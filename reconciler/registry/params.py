@@ -11,7 +11,7 @@ from pydantic_core import PydanticSerializationError, PydanticUndefined
 
 from reconciler.nearest import did_you_mean
 from reconciler.registry.paramwords import worded
-from reconciler.registry.references import KINDS, Mask, Place, fault_of, is_reference, references, replaced
+from reconciler.registry.references import KINDS, Mask, Place, fault_of, references, replaced
 from reconciler.registry.registry import Task
 from reconciler.registry.signature import Parameter, Signature, signature_of
 
@@ -45,12 +45,10 @@ def check_by(task: str, signature: Signature, params: Mapping[str, object]) -> l
     """The same for a task of that name whose signature is known, be its function here or not."""
     faults = [*_unknown(task, signature, params), *_missing(task, signature, params)]
     for name, value in params.items():
-        if not isinstance(value, _PLAIN):
-            faults += [
-                ParamFault(name, what, place) for place, reference in references(value) if (what := fault_of(reference))
-            ]
+        found = () if isinstance(value, _PLAIN) else tuple(references(value))
+        faults += [ParamFault(name, what, place) for place, reference in found if (what := fault_of(reference))]
         if name in signature.parameters:
-            faults += _mistyped(signature.parameters[name], value)
+            faults += _mistyped(signature.parameters[name], value, [place for place, _ in found])
     return faults
 
 
@@ -110,11 +108,10 @@ def _missing(task: str, signature: Signature, params: Mapping[str, object]) -> l
     ]
 
 
-def _mistyped(parameter: Parameter, value: object) -> list[ParamFault]:
-    is_plain = isinstance(value, _PLAIN)
-    if not is_plain and is_reference(value):
+def _mistyped(parameter: Parameter, value: object, places: list[Place]) -> list[ParamFault]:
+    """`places`: where a reference stands in the value; () is the value itself."""
+    if places == [()]:
         return []
-    places = [] if is_plain else [place for place, _ in references(value)]
     value = replaced(value, lambda reference: "a secret") if places else value
     try:
         parameter.type.validate_python(value)

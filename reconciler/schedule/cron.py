@@ -6,7 +6,7 @@ Nothing in this file knows a date, a zone or the clock.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
@@ -44,15 +44,15 @@ class InvalidSchedule(ValueError):
 
 @dataclass(frozen=True)
 class Cron:
-    """One expression, read. Numbers ascend."""
+    """One expression, read. Numbers ascend. Two that name the same instants are equal, whatever their text."""
 
-    text: str
+    text: str = field(compare=False)
     seconds: tuple[int, ...]
     minutes: tuple[int, ...]
     hours: tuple[int, ...]
     days: Days
     is_wildcard: bool
-    warning: str | None
+    warning: str | None = field(compare=False)
 
 
 def hashes(text: str) -> bool:
@@ -70,20 +70,14 @@ def parse_cron(text: str, seconds: SecondsField = None, name: str = "") -> Cron:
         raise InvalidSchedule(f"{shown(text)} has {len(text)} characters; a cron expression has at most {LONGEST}")
     try:
         parts = _split(text, seconds)
-        values = [read_field(field, part, name) for field, part in zip(FIELDS, parts, strict=True)]
+        # With the name only where it counts: what others say too is not read again.
+        names = (name if "h" in part.lower() else "" for part in parts)
+        values = [read_field(*one) for one in zip(FIELDS, parts, names, strict=True)]
     except FieldFault as fault:
         raise InvalidSchedule(f"{shown(text, 60)} {fault}") from None
     second, minute, hour, day, month, weekday = values
-    days = Days(
-        months=month.numbers,
-        days=frozenset(day.numbers),
-        has_last=day.has_last,
-        weekdays=frozenset(weekday.numbers),
-        nth=weekday.nth,
-        last_weekdays=weekday.last_weekdays,
-        is_both=day.is_open or weekday.is_open,
-    )
-    if not days.ever_comes():
+    days = _days(day, month, weekday)
+    if days is None:
         raise InvalidSchedule(f"{shown(text, 60)} never comes; for a task that is not to run by itself: suspend: true")
     return Cron(
         text=text,
@@ -94,6 +88,21 @@ def parse_cron(text: str, seconds: SecondsField = None, name: str = "") -> Cron:
         is_wildcard=minute.is_open or hour.is_open,
         warning=None if days.is_both else _either(text, day, weekday),
     )
+
+
+@lru_cache(maxsize=4096)
+def _days(day: Values, month: Values, weekday: Values) -> Days | None:
+    """The days that three fields name together; None where there is none, in any year."""
+    days = Days(
+        months=month.numbers,
+        days=frozenset(day.numbers),
+        has_last=day.has_last,
+        weekdays=frozenset(weekday.numbers),
+        nth=weekday.nth,
+        last_weekdays=weekday.last_weekdays,
+        is_both=day.is_open or weekday.is_open,
+    )
+    return days if days.ever_comes() else None
 
 
 def _split(text: str, seconds: SecondsField) -> list[str]:

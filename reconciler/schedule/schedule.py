@@ -84,9 +84,7 @@ class Schedule:
         anchor = self._before + 1 if self.starts_at else 0
         steps = [length // SECOND for length in self.intervals]
         meaning = Meaning(
-            expressions=tuple(text for text in self.expressions if not _is_interval(text)),
-            seconds=self.seconds,
-            name=self.name,
+            crons=self.crons,
             intervals=tuple((step, anchor % step) for step in steps),
             zone=self.timezone,
             gap=self.dst.gap,

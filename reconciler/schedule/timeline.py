@@ -15,7 +15,7 @@ from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
-from reconciler.schedule.cron import SecondsField, hashes, parse_cron
+from reconciler.schedule.cron import Cron
 from reconciler.schedule.crondays import EPOCH_ORDINAL
 from reconciler.schedule.instants import FIRST, LAST, CronRule, IntervalRule, Rule
 from reconciler.schedule.zone import DAY, HOUR, Changes, Fold, Gap, load_zone
@@ -147,9 +147,7 @@ _kept = Kept(MOST_KEPT)
 class Meaning(NamedTuple):
     """All that decides the instants of a schedule, and nothing else."""
 
-    expressions: tuple[str, ...]
-    seconds: SecondsField
-    name: str
+    crons: tuple[Cron, ...]
     intervals: tuple[tuple[int, int], ...]
     zone: str
     gap: Gap
@@ -159,11 +157,10 @@ class Meaning(NamedTuple):
 
 @lru_cache(maxsize=16_384)
 def timeline(meaning: Meaning) -> Timeline:
-    """The one timeline of that meaning; InvalidSchedule as in `parse_cron` and `load_zone`."""
+    """The one timeline of that meaning, also of specs whose `H` came to the same; InvalidSchedule as in `load_zone`."""
     zone = load_zone(meaning.zone)
     skipped = frozenset(day.toordinal() - EPOCH_ORDINAL for day in meaning.skip_on)
     rules: list[Rule] = [IntervalRule(step, anchor, zone, skipped) for step, anchor in meaning.intervals]
-    for text in meaning.expressions:
-        cron = parse_cron(text, meaning.seconds, meaning.name if hashes(text) else "")
+    for cron in meaning.crons:
         rules.append(CronRule(cron, zone, Changes(cron.is_wildcard, meaning.gap, meaning.fold), skipped))
     return Timeline(tuple(rules))

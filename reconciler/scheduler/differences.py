@@ -6,9 +6,12 @@ Whether a difference is somebody's doing, or only a runner at work, cannot be to
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
+from hashlib import sha1
+from itertools import zip_longest
 from typing import Any, Final, Protocol, TypeVar
 
 from reconciler.scheduler.entries import Entry, milliseconds, milliseconds_after
@@ -16,10 +19,45 @@ from reconciler.scheduler.redis_link import RedisServiceManager
 
 T = TypeVar("T")
 CHUNK: Final = 500
+# So many entries have one digest: a runner at work makes the digests of a few differ, and only those are looked into.
+ALIKE_CHUNK: Final = 250
+# For so many seconds what was asked ahead is good for the pass; what somebody changes meanwhile, the next one finds.
+AHEAD_FOR: Final = 5.0
+# So many digests are asked for at once. Redis serves others in between: it takes up some of them at a time.
+ALIKE_CHUNKS: Final = 40
 # A snapshot as PostgreSQL writes it.
 SEEN: Final = re.compile(r"\d+:\d+:[\d,]*")
 # A runner that has taken an id moves its score ahead, by far less than this. One beyond it would let instants pass.
 LONGEST_HOLD: Final = timedelta(minutes=1)
+
+# Are these configs here just as they should be, each queued for the very moment to look? By one digest of all that is
+# said of them: to send, unpack and compare every word costs much more. After a "no" ask `COMPARE`.
+#   ARGV   prefix, ids with a comma between, SHA-1 of their entries' `told` with a 0x1E between;
+#          "1": also see to it that the set of ids names them
+#   returns 1 or 0
+ALIKE: Final = """
+local prefix, call = ARGV[1], redis.pcall
+local statuses, queues = prefix .. 'schedule:status:', prefix .. 'schedule:due:'
+local ids, said = {}, {}
+for id in string.gmatch(ARGV[2], '%d+') do
+  local status = statuses .. id
+  local h = call('HMGET', status, 'state', 'digest', 'next_run', 'queue')
+  local queue, n = h[4] or '', #said
+  said[n + 1] = (h[1] or '') .. '\\31' .. (h[2] or '') .. '\\31' .. (h[3] or '') .. '\\31' .. queue .. '\\31'
+  if h[1] ~= 'active' then
+    local pause = call('HMGET', status, 'reason', 'until')
+    said[n + 1] = said[n + 1] .. (pause[1] or '') .. '\\31' .. (pause[2] or '') .. '\\31'
+  end
+  local score = call('ZSCORE', queues .. queue, id)
+  said[n + 2] = type(score) == 'string' and score or ''
+  said[n + 3] = '\\30'
+  ids[#ids + 1] = id
+end
+said[#said] = nil
+if redis.sha1hex(table.concat(said)) ~= ARGV[3] then return 0 end
+if ARGV[4] == '1' then redis.call('SADD', prefix .. 'schedule:configs', unpack(ids)) end
+return 1
+"""
 
 # Compare each entry with what is here; a key of another kind is not there. A score counts only where it is missing,
 # where there should be none, or where it is later than both the moment to look and `latest`.
@@ -110,13 +148,24 @@ class Judge(Protocol):
         """These are here and belong to no config; they are removed."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """What was asked ahead: chunk by chunk the entries that were all here, [] where one was not; and when."""
+
+    alike: Sequence[Sequence[Entry]] = ()
+    restarts: int = 0
+    at: float = 0.0
+
+
 class Differences:
     """Asks Redis, some hundred configs at a time; StoreUnavailable when it is away."""
 
     def __init__(self, redis: RedisServiceManager) -> None:
         self._redis = redis
+        self._alike = redis.client.register_script(ALIKE)
         self._compare = redis.client.register_script(COMPARE)
         self._keys = f"{redis.prefix}schedule:epoch", f"{redis.prefix}schedule:seen"
+        self._ahead = _Ahead()
 
     async def of(self, entries: Sequence[Entry], now: datetime, *, keeps_set: bool = False) -> dict[int, Kept]:
         """What is kept, otherwise than it should be, of these configs, by id.
@@ -125,11 +174,37 @@ class Differences:
         """
         found: dict[int, Kept] = {}
         latest, keeps = milliseconds_after(now + LONGEST_HOLD), "1" if keeps_set else ""
-        for chunk in _by(CHUNK, entries):
-            text = f"[{','.join([entry.packed for entry in chunk])}]"
+        chunks = self._not_seen_ahead(list(_by(ALIKE_CHUNK, entries)))
+        for chunk in _by(CHUNK, [entry for some in await self._unlike(chunks, keeps) for entry in some]):
+            text = f"[{','.join([entry.packed() for entry in chunk])}]"
             with self._redis.answering():
                 answer = await self._compare(args=[self._redis.prefix, text, latest, keeps])
             found.update(_rows(answer))
+        return found
+
+    async def look_ahead(self, entries: Sequence[Entry]) -> None:
+        """Ask now what `wrong` is going to ask soon, if it is about the same entries."""
+        restarts, at = self._redis.restarts, time.monotonic()
+        unlike = set(map(id, await self._unlike(chunks := list(_by(ALIKE_CHUNK, entries)), "1")))
+        self._ahead = _Ahead([[] if id(chunk) in unlike else chunk for chunk in chunks], restarts, at)
+
+    def _not_seen_ahead(self, chunks: Sequence[Sequence[Entry]]) -> Sequence[Sequence[Entry]]:
+        ahead, self._ahead = self._ahead, _Ahead()
+        if ahead.restarts != self._redis.restarts or time.monotonic() - ahead.at > AHEAD_FOR:
+            return chunks
+        return [chunk for chunk, alike in zip_longest(chunks, ahead.alike[: len(chunks)]) if chunk != alike]
+
+    async def _unlike(self, every: Sequence[Sequence[Entry]], keeps: str) -> list[Sequence[Entry]]:
+        """The chunks whose entries are not all here just as they should be."""
+        found: list[Sequence[Entry]] = []
+        for chunks in _by(ALIKE_CHUNKS, every):
+            with self._redis.answering():
+                async with self._redis.client.pipeline(transaction=False) as pipeline:
+                    for chunk in chunks:
+                        ids = ",".join([str(entry.config_id) for entry in chunk])
+                        await self._alike(args=[self._redis.prefix, ids, _digest(chunk), keeps], client=pipeline)
+                    answers = await pipeline.execute()
+            found += [chunk for chunk, is_alike in zip(chunks, answers, strict=True) if not is_alike]
         return found
 
     async def wrong(self, entries: Sequence[Entry], judge: Judge) -> Sequence[Entry]:
@@ -151,6 +226,11 @@ class Differences:
     async def remember(self, seen: str) -> None:
         with self._redis.answering():
             await self._redis.client.set(self._keys[1], seen)
+
+
+def _digest(entries: Sequence[Entry]) -> str:
+    told = "\x1e".join([entry.told for entry in entries])
+    return sha1(told.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
 
 def _rows(answer: Sequence[Any]) -> Iterator[tuple[int, Kept]]:

@@ -59,6 +59,7 @@ __all__ = [
 ]
 
 Place = tuple[str | int, ...]
+_USUAL_DST = DstRule()
 
 
 class TaskSpec(Part):
@@ -132,6 +133,11 @@ class TaskSpec(Part):
                 f"{document.get('name')}: {where}: {first['msg']}: of another version; apply its spec again"
             ) from error
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to another process: without the schedule, which is soon made, or found, where it is asked for."""
+        state = super().__getstate__()
+        return {**state, "__dict__": {key: value for key, value in state["__dict__"].items() if key != "_when"}}
+
     @cached_property
     def _when(self) -> Schedule | None:
         return schedule_of(self.schedule, self.__dict__) if self.schedule else None
@@ -180,8 +186,8 @@ def _misunderstood(expressions: Sequence[object], fields: dict[str, Any]) -> Ite
 def schedule_of(expressions: tuple[str, ...], fields: dict[str, Any]) -> Schedule:
     """The schedule that these expressions make with a spec's other fields; InvalidSchedule if none."""
     # `H` is hashed by name, so only a schedule with an H in it belongs to one spec alone.
-    is_hashed = any(hashes(text) for text in expressions)
-    dst = fields.get("dst", DstRule())
+    is_hashed = any(map(hashes, expressions))
+    dst = fields.get("dst", _USUAL_DST)
     return _shared_schedule(
         expressions,
         fields.get("timezone", "UTC"),

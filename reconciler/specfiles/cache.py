@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -149,9 +149,13 @@ def _known(path: str, entry: list[Any], fetch: Fetch) -> Known:
 
 def _program() -> list[str]:
     """What reads the specs: another version may read them in another way."""
-    package = Path(__file__).parents[1]
-    newest = max(path.stat().st_mtime_ns for path in package.rglob("*.py"))
-    return [str(FORMAT), __version__, pydantic.VERSION, YAML_VERSION, sys.version, str(newest)]
+    return [str(FORMAT), __version__, pydantic.VERSION, YAML_VERSION, sys.version, str(_newest())]
+
+
+@cache
+def _newest() -> int:
+    """When this program's own code changed last, as this process found it."""
+    return max(path.stat().st_mtime_ns for path in Path(__file__).parents[1].rglob("*.py"))
 
 
 def catalogue_of(functions: Mapping[str, Callable[..., Any]]) -> str | None:

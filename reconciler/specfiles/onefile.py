@@ -10,6 +10,7 @@ from reconciler.spec import Fault, LocatedSpec, TaskSpec
 from reconciler.spec.faults import Flaw
 from reconciler.spec.fields import is_name
 from reconciler.spec.parts import NOBODY
+from reconciler.specfiles.instep import Steps
 from reconciler.specfiles.layers import Layer, Rules, fault_at, judge
 from reconciler.specfiles.mentions import Mention, mentions_of
 from reconciler.specfiles.yamlgate import load
@@ -40,9 +41,10 @@ class Held:
     mentions: tuple[Mention, ...] = ()
 
 
-def specs_in(data: bytes, path: str, shown_path: str, defaults: Sequence[Layer], rules: Rules) -> Held:
+def specs_in(data: bytes, path: str, shown_path: str, defaults: Sequence[Layer], rules: Rules) -> Steps[Held]:
     """Every spec of a file, in order, and every fault. `path` is kept with the specs, `shown_path` is for people."""
     loaded = load(data)
+    yield
     held = Held(faults=_problems(loaded, shown_path))
     if not loaded.documents and not loaded.problems:
         held.warnings.append(Fault(shown_path, 1, 1, "file", "has no spec in it, only comments or nothing"))
@@ -50,7 +52,7 @@ def specs_in(data: bytes, path: str, shown_path: str, defaults: Sequence[Layer],
     for document in loaded.documents:
         layer = _layer(document, shown_path, held.faults)
         if layer is not None:
-            _add(held, [*defaults, layer], path, default_name, rules, document.is_sound)
+            yield from _add(held, [*defaults, layer], path, default_name, rules, document.is_sound)
         default_name = None
     held.faults = _once(held.faults, len(loaded.problems))
     if len(held.faults) > MOST_FAULTS:
@@ -105,18 +107,20 @@ def _about(document: Document, path: str, what: str, field: str = "file") -> Fau
 
 def _add(
     held: Held, layers: Sequence[Layer], path: str, default_name: str | None, rules: Rules, is_sound: bool
-) -> None:
+) -> Steps[None]:
     own = layers[-1]
-    if any("name" in layer.value for layer in layers[:-1]):
+    if len(layers) > 1 and any("name" in layer.value for layer in layers[:-1]):
         layers = [*(_nameless(layer) for layer in layers[:-1]), own]
     name = own.value.get("name") or default_name
     if name == default_name and name is not None and not is_name(name):
         what = f"the file's name, {shown(name)}, cannot be the task's; write a name of a-z, 0-9, '-', '_', '.'"
         held.faults.append(fault_at([own], Flaw(("name",), what)))
         is_sound, name, default_name = False, None, "any"
-    declared = (layer.value.get("environments") for layer in layers)
-    held.environments.update(str(name) for one in declared if isinstance(one, dict) for name in one)
+    for layer in layers:
+        if isinstance(declared := layer.value.get("environments"), dict):
+            held.environments.update(map(str, declared))
     judged = judge(layers, default_name, rules)
+    yield
     held.faults += judged.faults
     if judged.about is not None:
         held.mentions += mentions_of(judged.about, judged.layers)
@@ -174,6 +178,8 @@ def _problems(loaded: Loaded, path: str) -> list[Fault]:
 
 def _once(faults: list[Fault], problems: int) -> list[Fault]:
     """Each line once, and nothing more about the places of the first `problems`: those are not even YAML."""
+    if not faults:
+        return faults
     places = {(fault.line, fault.column) for fault in faults[:problems]}
     rest = [fault for fault in faults[problems:] if (fault.line, fault.column) not in places]
     return list(dict.fromkeys([*faults[:problems], *rest]))

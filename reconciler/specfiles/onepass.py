@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 
 from reconciler.spec import Fault
 from reconciler.specfiles.calendars import Calendars
+from reconciler.specfiles.instep import Steps, in_step
 from reconciler.specfiles.layers import Check, Layer, Rules
 from reconciler.specfiles.onefile import Held, defaults_in, specs_in
 from reconciler.specfiles.shares import shared_out
 from reconciler.specfiles.walk import DEFAULTS, Amiss, Found, Stamp, Unreadable, Walk, content, is_settled
 from reconciler.specfiles.yamlgate import FILE_BYTES, too_large
+
+# What several files read in step may have in them: their contents are held at once.
+TOGETHER_BYTES = 64 * 1024
 
 # Hears how many files are done, and of how many.
 Progress = Callable[[int, int], None]
@@ -125,10 +129,13 @@ class Pass:
 
         left = left_by(check)
 
-        def opened(one: tuple[Found, str]) -> tuple[Known, bool, set[str] | None]:
+        def opened(some: Sequence[tuple[Found, str]]) -> list[tuple[Known, bool, set[str] | None]]:
             before = len(left)
-            known, is_same = self._opened(one[0], self._chain(one[1]), environment, check)
-            return known, is_same, set(left) if len(left) > before else None  # it may have been noted in a child
+            works = [self._opened(file, self._chain(folder), environment, check) for file, folder in some]
+            is_little = sum(file.stamp[2] for file, _ in some) <= TOGETHER_BYTES
+            answers = in_step(works) if is_little else [in_step([work])[0] for work in works]
+            noted = set(left) if len(left) > before else None  # it may have been noted in a child
+            return [(known, is_same, noted) for known, is_same in answers]
 
         ahead = len(self.found.files) - len(files)
         answers = shared_out(opened, files, lambda done: progress(ahead + done, len(self.found.files)))
@@ -141,7 +148,9 @@ class Pass:
                 self.changed += 1
             self.known[file.path] = known
 
-    def _opened(self, file: Found, chain: Chain, environment: str | None, check: Check | None) -> tuple[Known, bool]:
+    def _opened(
+        self, file: Found, chain: Chain, environment: str | None, check: Check | None
+    ) -> Steps[tuple[Known, bool]]:
         """What the file holds now, and whether that is just what it held before, which is not worked out again."""
         data, fault = self._bytes(file)
         if fault is not None:
@@ -153,13 +162,13 @@ class Pass:
             known.calendars = old.calendars
             return known, True
         rules = Rules(environment, self._calendars.lender(known.calendars), check)
-        known.held = self._held(data, file.path, chain, rules)
+        known.held = yield from self._held(data, file.path, chain, rules)
         return known, False
 
-    def _held(self, data: bytes, path: str, chain: Chain, rules: Rules) -> Held:
+    def _held(self, data: bytes, path: str, chain: Chain, rules: Rules) -> Steps[Held]:
         shown_path = self.where(path)
         try:
-            return specs_in(data, path, shown_path, chain.layers, rules)
+            return (yield from specs_in(data, path, shown_path, chain.layers, rules))
         except Exception as error:
             # A bug of ours costs one file its specs, not the service its pass.
             what = f"cannot be read ({type(error).__name__}: {printable(str(error))[:200]}); please report this"

@@ -85,9 +85,14 @@ class _Answer:
         return _Received(read, files, last["serial"], tuple(last["module_faults"]))
 
     def _located(self, path: str, line: int, digest: str, document: dict[str, Any] | None) -> LocatedSpec:
+        spec = spec_of(digest, document) if document is not None else self._known(digest)
+        return LocatedSpec(spec, path, line, digest)
+
+    def _known(self, digest: str) -> TaskSpec:
+        """One that came with an earlier answer, wherever it stood then."""
         if self._specs is None:
             self._specs = {one.digest: one.spec for found in self.before.files.values() for one in found}
-        return LocatedSpec(self._specs.get(digest) or spec_of(digest, document or {}), path, line, digest)
+        return self._specs.get(digest) or spec_of(digest, {})
 
 
 class ReaderProcess:

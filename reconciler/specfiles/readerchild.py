@@ -14,8 +14,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -136,7 +134,11 @@ def _check(catalogue: dict[str, Any] | None) -> Check:
 
 
 def _by_path(specs: Iterable[LocatedSpec]) -> dict[str, tuple[LocatedSpec, ...]]:
-    return {path: tuple(found) for path, found in groupby(specs, attrgetter("path"))}
+    found: dict[str, tuple[LocatedSpec, ...]] = {}
+    for one in specs:
+        path = one.path
+        found[path] = (*found[path], one) if path in found else (one,)
+    return found
 
 
 def _told(before: _Files, now: _Files) -> Iterator[bytes]:

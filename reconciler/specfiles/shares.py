@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -18,31 +18,45 @@ from typing import BinaryIO, TypeVar
 # So many files are worth a process of their own.
 WORTH = 500
 MOST = 4
+# What a child brings is packed there and unpacked here: in that time so much of a share is done here too.
+MORE_HERE = 0.15
+# Given to `work` at once.
+TOGETHER = 20
 # Sent as one, so that neither side holds more than these twice.
 BATCH = 500
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+Work = Callable[[Sequence[Item]], Sequence[Answer]]
 
 
-def shared_out(work: Callable[[Item], Answer], items: Sequence[Item], progress: Callable[[int], None]) -> list[Answer]:
-    """What `work` makes of each item, in their order. `work` may run in a child: what it returns has to be picklable.
+def shared_out(work: Work[Item, Answer], items: Sequence[Item], progress: Callable[[int], None]) -> list[Answer]:
+    """What `work`, given some at a time, makes of each item, in their order.
 
-    `progress` hears now and then how many are done, about.
+    It may run in a child: what it returns has to be picklable. `progress` hears now and then how many are done, about.
     """
     count = max(1, min(_processors(), MOST, len(items) // WORTH))
-    edges = [len(items) * number // count for number in range(count + 1)]
-    own, *others = (items[start:end] for start, end in pairwise(edges))
+    part = len(items) / (count + MORE_HERE)
+    edges = [len(items) - round(part * number) for number in range(count - 1, -1, -1)]
+    own, *others = (items[start:end] for start, end in pairwise([0, *edges]))
     children = [_started(work, share) for share in others]
-    answers = []
-    for number, item in enumerate(own, 1):
-        answers.append(work(item))
-        progress(min(number * count, len(items)))
+    answers: list[Answer] = []
+    for some in _by(TOGETHER, own):
+        answers += work(some)
+        progress(min(len(answers) * count, len(items)))
     for child, share in zip(children, others, strict=True):
         found: list[Answer] = _received(child) if child else []
         # A child that died brings less than it should, and then nothing of it is believed.
-        answers += found if len(found) == len(share) else map(work, share)
+        answers += found if len(found) == len(share) else _all(work, share)
     return answers
+
+
+def _by(size: int, items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _all(work: Work[Item, Answer], items: Sequence[Item]) -> list[Answer]:
+    return [answer for some in _by(TOGETHER, items) for answer in work(some)]
 
 
 def _processors() -> int:
@@ -53,7 +67,7 @@ def _processors() -> int:
     return 1
 
 
-def _started(work: Callable[[Item], Answer], share: Sequence[Item]) -> tuple[int, BinaryIO] | None:
+def _started(work: Work[Item, Answer], share: Sequence[Item]) -> tuple[int, BinaryIO] | None:
     """The id of a child that is at it, and where its answers come from; None where there cannot be another process."""
     try:
         answers, sending = os.pipe()
@@ -66,13 +80,12 @@ def _started(work: Callable[[Item], Answer], share: Sequence[Item]) -> tuple[int
     return pid, os.fdopen(answers, "rb")
 
 
-def _answer(work: Callable[[Item], Answer], share: Sequence[Item], sending: int) -> None:
+def _answer(work: Work[Item, Answer], share: Sequence[Item], sending: int) -> None:
     """All that a child does. It never returns: what stands above it on the stack belongs to the parent."""
     code = 1
     try:
         # Kept until all is done: whoever reads is busy with its own share until then, and a pipe holds little.
-        starts = range(0, len(share), BATCH)
-        batches = [pickle.dumps([work(item) for item in share[start : start + BATCH]], 5) for start in starts]
+        batches = [pickle.dumps(_all(work, some), 5) for some in _by(BATCH, share)]
         with os.fdopen(sending, "wb") as file:
             file.writelines(batches)
         code = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 
 LARGEST = 2**63 - 1
 
@@ -58,6 +59,8 @@ def _word(text: str, in_list: bool) -> str | bool | None:
     )
 
 
+# Specs say the same few lengths and numbers again and again.
+@lru_cache(maxsize=4096)
 def _number(text: str) -> str | int | float:
     if _WHOLE.match(text):
         # Its length first: Python refuses to convert thousands of digits, and needs long for what it does convert.

@@ -58,7 +58,7 @@ async def apply(tx: Transaction, work: Work) -> None:
         following = {name for name, one in located.items() if one.spec.after}
         anew = [change.name for change in changed if change.waits_anew and change.name in following]
         await followers.wait_anew(tx, anew, work.now)
-        await configs.upsert(tx, rows, work.revision)
+        await asyncio.gather(configs.upsert(tx, rows, work.revision), _foresee(rows, work.now))
         if following:
             await _refuse_circles(tx)
         # A move and an adoption, too: what was changed by hand is found by holding configs against these.
@@ -84,6 +84,14 @@ async def _rows(work: Work, changed: Iterable[Change], located: Mapping[str, Loc
         rows.append(ConfigRow(change.name, work.source, one.spec, one.digest, one.path))
         await _give_way(len(rows))
     return rows
+
+
+async def _foresee(rows: Iterable[ConfigRow], now: datetime) -> None:
+    """Work out what comes next while the server writes: the alignment that follows asks for it."""
+    for number, row in enumerate(rows):
+        if schedule := row.spec.when():
+            schedule.next_after(now)
+        await _give_way(number)
 
 
 async def _leave_behind(tx: Transaction, work: Work) -> None:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from random import uniform
 from typing import Final
 
+from reconciler.align import look_ahead
 from reconciler.db.link import Link
 from reconciler.errors import ReconcilerError, StoreUnavailable
 from reconciler.scheduler import SchedulerService
@@ -103,7 +104,7 @@ class FollowedSource:
     async def _came(self) -> Came:
         reading = Reading()
         try:
-            reading = await self.reader.read(self._is_urgent)
+            reading = await self._read()
             async with self._shared.applying.taken(self._is_urgent):
                 outcome = await self._passed(reading)
         except StoreUnavailable as error:
@@ -119,6 +120,18 @@ class FollowedSource:
         if outcome and self._loop.on_pass:
             self._loop.on_pass(self._source, outcome)
         return Came(reading.revision, outcome, reading.error)
+
+    async def _read(self) -> Reading:
+        """What the source says. Redis is compared meanwhile, unless it is to be written as soon as can be."""
+        if self._is_fresh:
+            return await self.reader.read(self._is_urgent)
+        ahead = asyncio.ensure_future(look_ahead(self._loop.scheduler))
+        try:
+            reading = await self.reader.read(self._is_urgent)
+            await ahead
+            return reading
+        finally:
+            ahead.cancel()
 
     def _is_urgent(self) -> bool:
         return self._is_fresh or self._wanted.is_set()

@@ -22,7 +22,7 @@ logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".txt", ".ics", ".py"})
 IGNORED: Final = frozenset({".git", ".reconciler", "__pycache__", ".venv", "node_modules"})
-STEP_MS: Final = 25  # a burst is over when so long nothing was written
+STEP_MS: Final = 15  # a burst is over when so long nothing was written
 LONGEST_BURST_MS: Final = 250
 LOOK_MS: Final = 1000  # so often it is looked whether the path is still what is being watched
 REST: Final = 0.25

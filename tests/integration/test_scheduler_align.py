@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from reconciler.scheduler import Entry, RedisServiceManager, SchedulerService
+from reconciler.scheduler.differences import Kept
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOLD = timedelta(seconds=10)
@@ -213,3 +214,66 @@ async def test_a_hundred_times_a_chunk_is_one_pass(redis: RedisServiceManager, s
     assert await scheduler.align(many, complete=True) == len(many)
     assert await scheduler.align(many[::-1], complete=True) == 0
     assert await scheduler.align(many[:-1501], complete=True) == 1501
+
+
+class Nobody:
+    """A judge who leaves nothing as it is, and remembers of which ids it heard."""
+
+    def __init__(self) -> None:
+        self.now, self.seen = NOON - HOUR, "700:700:"
+        self.heard: list[int] = []
+
+    async def differing(self, found: Mapping[int, Kept], seen: str, *, has_epoch: bool) -> Collection[int]:
+        self.heard = sorted(found)
+        return ()
+
+    async def strays(self, config_ids: Collection[int]) -> None: ...
+
+
+async def test_what_was_asked_ahead_is_not_asked_again_and_good_for_one_alignment(
+    redis: RedisServiceManager, scheduler: SchedulerService
+) -> None:
+    judge = Nobody()
+    await scheduler.align(WANTED, complete=True, judge=judge)
+    await scheduler.differences.look_ahead(WANTED)
+    await redis.client.hset(f"{redis.prefix}schedule:status:1", "digest", "by hand")
+    assert await scheduler.align(WANTED, complete=True, judge=judge) == 0
+    assert await scheduler.align(WANTED, complete=True, judge=judge) == 1
+    assert judge.heard == [1]
+
+
+@pytest.mark.parametrize("harm", ["one changed", "emptied", "entry made anew", "too old"])
+async def test_an_answer_that_was_asked_ahead_hides_nothing(
+    redis: RedisServiceManager, scheduler: SchedulerService, harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge, entries = Nobody(), list(WANTED)
+    await scheduler.align(entries, complete=True, judge=judge)
+    whole = await everything(redis)
+    key = f"{redis.prefix}schedule:status:1"
+    if harm == "one changed":
+        await redis.client.hset(key, "digest", "by hand")
+    await scheduler.differences.look_ahead(entries)
+    if harm == "emptied":
+        await redis.client.delete(*[key async for key in redis.client.scan_iter(match=f"{redis.prefix}*")])
+    elif harm == "entry made anew":
+        entries[0] = replace(entries[0], digest="another")
+    elif harm == "too old":
+        monkeypatch.setattr("reconciler.scheduler.differences.AHEAD_FOR", -1.0)
+        await redis.client.hset(key, "digest", "by hand")
+    assert await scheduler.align(entries, complete=True, judge=judge)
+    after = await everything(redis)
+    if harm == "entry made anew":
+        assert after["schedule:status:1"]["digest"] == "another"  # type: ignore[index]
+    else:
+        ours = {name for name in whole if "status" in name or "due" in name}
+        assert {name: after[name] for name in ours} == {name: whole[name] for name in ours}
+
+
+async def test_a_set_of_ids_that_lost_one_gets_it_back_though_nothing_else_differs(
+    redis: RedisServiceManager, scheduler: SchedulerService
+) -> None:
+    judge = Nobody()
+    await scheduler.align(WANTED, complete=True, judge=judge)
+    await redis.client.srem(f"{redis.prefix}schedule:configs", "1")
+    assert await scheduler.align(WANTED, complete=True, judge=judge) == 0
+    assert await redis.client.sismember(f"{redis.prefix}schedule:configs", "1")

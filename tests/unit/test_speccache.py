@@ -21,6 +21,7 @@ from reconciler.spec import SpecSet
 from reconciler.specfiles import SpecReader, check_against
 from reconciler.specfiles import onefile as specfile
 from reconciler.specfiles import onepass as specpass
+from reconciler.specfiles.instep import Steps
 
 FILES = {
     "a.yaml": "task: t\nschedule: H 2 * * *\nskip_on: [days]\n",
@@ -50,7 +51,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that were parsed, in order."""
     paths: list[str] = []
 
-    def noted(data: bytes, path: str, *rest: Any) -> specfile.Held:
+    def noted(data: bytes, path: str, *rest: Any) -> Steps[specfile.Held]:
         paths.append(path)
         return specfile.specs_in(data, path, *rest)
 
