@@ -32,7 +32,7 @@ def create() -> int:
 
 
 def view(fd: int) -> memoryview:
-    """The numbers, shared with every other view of the same file."""
+    """The numbers, shared with every other view of the same file. It holds a file descriptor until it is released."""
     return memoryview(mmap.mmap(fd, SIZE)).cast("Q")
 
 
@@ -43,6 +43,11 @@ class Progress:
         self._numbers, self._bytes = numbers, numbers.cast("B")
         self._writing = threading.Lock()
         self._seen = 0
+
+    def release(self) -> None:
+        """Let go of the board; neither this nor the numbers can be used any more."""
+        self._bytes.release()
+        self._numbers.release()
 
     def write(self, number: int, fraction: float, text: str) -> None:
         content = text.encode(errors="replace")[: SIZE - TEXT_AT]

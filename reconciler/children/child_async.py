@@ -26,6 +26,7 @@ from reconciler.children.reports import TICK, Reports
 from reconciler.execute import Call, failed, stopped, with_execution_tracking
 from reconciler.execute.output import Output, Recording, log_to_output, recording
 from reconciler.execute.pieces import Pieces
+from reconciler.failpoints import failpoint
 from reconciler.registry import TASKS
 from reconciler.registry.references import Mask
 
@@ -118,7 +119,7 @@ class _AsyncChild:
     ) -> None:
         self._loop, self._board = loop, view
         self._running: dict[int, tuple[asyncio.Task[None], Recording]] = {}
-        self._reports = Reports(side, self._recordings, self._outcomes)
+        self._reports = Reports(side, self._recordings, lambda: sendable(self._outcomes()))
         threading.Thread(target=self._reports.run, daemon=True).start()
         self._cancelled: dict[int, str] = {}
         self._done: deque[list[Any]] = deque()
@@ -151,7 +152,7 @@ class _AsyncChild:
         return asyncio.Task(coroutine, loop=loop, **options)
 
     def _start(self, number: int, call: Call) -> None:
-        own = Recording(mask=self._mask)
+        own = Recording(None, self._mask)
         own.number = number
         if call.follow:
             own.pieces = Pieces()
@@ -167,7 +168,9 @@ class _AsyncChild:
         if task is None or why is not None:
             outcome = failed(why or f"no task named {call.task!r} in the modules as they are now")
         else:
+            failpoint("in-child")
             outcome = await with_execution_tracking(task, call, record=own)
+            failpoint("after-call")
             why = self._cancelled.get(number)
             if why is not None:  # also where it caught that and returned
                 outcome = stopped(outcome, why)
@@ -215,7 +218,10 @@ class _AsyncChild:
 
     def _flush(self) -> None:
         if done := self._outcomes():
-            self._channel.send(["done", done])
+            try:
+                self._channel.send(["done", done])
+            except Exception:  # one of them: nothing was sent
+                self._channel.send(["done", sendable(done)])
 
     def _outcomes(self) -> list[list[Any]]:
         """Those that are not sent yet, each given once: to the loop, or to the thread where that is blocked."""
@@ -223,10 +229,6 @@ class _AsyncChild:
         with suppress(IndexError):
             while True:
                 done.append(self._done.popleft())
-        try:
-            dumps(done)
-        except Exception:
-            done = [row if _is_sendable(row) else [row[0], False, *row[2:4], NOT_SENDABLE] for row in done]
         return done
 
     def _tick(self) -> None:
@@ -240,6 +242,11 @@ class _AsyncChild:
             return
         self.is_over = True
         self._loop.stop()
+
+
+def sendable(rows: list[list[Any]]) -> list[list[Any]]:
+    """These rows, with a failure in the place of each that cannot be written as JSON."""
+    return [row if _is_sendable(row) else [*row[:3], False, NOT_SENDABLE] for row in rows]
 
 
 def _is_sendable(row: list[Any]) -> bool:

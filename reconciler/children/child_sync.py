@@ -17,6 +17,7 @@ from reconciler.execute import Call, Outcome, execute, failed, stopped, with_exe
 from reconciler.execute.memory import in_use
 from reconciler.execute.output import FORMAT, Recording, progress_text
 from reconciler.execute.results import error_line, kinds_of
+from reconciler.failpoints import failpoint
 from reconciler.registry import TASKS, Task
 from reconciler.registry.context import Signs
 from reconciler.registry.references import Mask, resolve
@@ -41,7 +42,9 @@ def work(line: Line, shared: int) -> None:
         call, own = call_from(row), Recording(mask=mask)
         own.number, own.signs = row[0], _Signs(numbers, progress, own)
         line.send(["begun", row[0], _secrets(call)])
+        failpoint("in-child")
         outcome = _run(call, own, line)
+        failpoint("after-call")
         with suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()

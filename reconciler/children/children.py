@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.children.catalogue import OnOutput, OnProgress, TaskInfo
-from reconciler.children.process import Setting, Warden
+from reconciler.children.process import Setting, Warden, not_started
 from reconciler.children.shared import AsyncChild, Listener
 from reconciler.children.workers import Workers
 from reconciler.errors import ReconcilerError
 from reconciler.execute import Call, Outcome, failed
+from reconciler.failpoints import failpoint
 from reconciler.nearest import did_you_mean
 
 CHECK = 0.25
@@ -65,6 +66,7 @@ class Children:
         self._coming: AsyncChild | None = None
         self._arrived: asyncio.Future[None] | None = None
         self._failures = 0
+        self._suspects: set[str] = set()  # modules at whose import a process ended once
         self._is_stopping = False
         self._checked_at = 0.0
 
@@ -118,6 +120,7 @@ class Children:
             self._place(together)
         if refused:
             self._loop.call_soon(self._done, refused)
+        failpoint("after-start")
 
     def cancel(self, call_id: str, why: str) -> None:
         """Stop a call; its outcome follows, failed with `why` unless it had finished."""
@@ -139,7 +142,7 @@ class Children:
         elif call_id in self._pending:
             for child in self._all:
                 child.follow(call_id, is_wanted)
-            self._waiting = [replace(c, follow=is_wanted) if c.id == call_id else c for c in self._waiting]
+            self._waiting = [c._replace(follow=is_wanted) if c.id == call_id else c for c in self._waiting]
 
     async def stop(self, grace: float, why: str) -> None:
         """Let what runs finish within `grace` seconds, then kill it: failed with `why`. All processes end."""
@@ -183,7 +186,7 @@ class Children:
         try:
             self._coming = AsyncChild(self._setting, self._warden, self._listener)
         except (OSError, ReconcilerError) as error:
-            self._failed_to_start(str(error))
+            self._failed_to_start(not_started(self._setting, error))
         else:
             self._all.append(self._coming)
 
@@ -194,6 +197,7 @@ class Children:
         self.catalogue = {name: TaskInfo(name, *known) for name, known in catalogue.items()}
         self.faults = faults
         self._coming, self._failures = None, 0
+        self._suspects.clear()
         old, self._current = self._current, child
         if old is not None:
             old.retire()
@@ -229,10 +233,14 @@ class Children:
             self._launch()
 
     def _died_at_start(self, child: AsyncChild, how: str) -> None:
-        """A module that ends the process that imports it costs only itself."""
+        """A module that ends the process that imports it, twice, costs only itself."""
         module = child.importing
         if module is None or module in self._setting.skip:
             self._failed_to_start(f"{self._setting.directory}: a process for tasks {how} at its start")
+            return
+        if module not in self._suspects:  # somebody may have killed the process just then
+            self._suspects.add(module)
+            self._launch()
             return
         fault = f"{module}: the process that imported it {how}; its tasks are absent until this is mended"
         self._setting = replace(self._setting, skip={**self._setting.skip, module: fault})

@@ -16,6 +16,10 @@ from reconciler.execute import Call, Outcome
 LENGTH = struct.Struct("!I")
 CHUNK = 256 * 1024
 LARGEST = 256 * 1024 * 1024
+# How a call reads as a row, after its number: what comes beyond `timeout` is sent only where there is some.
+PLAIN = Call._fields.index("timeout") + 1
+SCHEDULED_FOR = Call._fields.index("scheduled_for") + 1
+LAST_SUCCESS = Call._fields.index("last_success") + 1
 dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -133,19 +137,8 @@ class Channel:
 
 
 def call_row(number: int, call: Call) -> list[Any]:
-    row = [
-        number,
-        call.id,
-        call.name,
-        call.task,
-        call.params,
-        call.scheduled_for.isoformat(),
-        call.attempt,
-        call.trigger,
-        call.idempotency_key,
-        call.revision,
-        call.timeout,
-    ]
+    row = [number, *call[:PLAIN]]
+    row[SCHEDULED_FOR] = call.scheduled_for.isoformat()
     # Few have these, and a no-op costs no more than its row.
     if call.memory_limit is not None or call.last_success is not None or call.last_result is not None or call.follow:
         last = call.last_success and call.last_success.isoformat()
@@ -154,29 +147,26 @@ def call_row(number: int, call: Call) -> list[Any]:
 
 
 def call_from(row: list[Any]) -> Call:
-    _, id_, name, task, params, scheduled_for, *rest = row
-    if len(row) > 12 and row[12] is not None:
-        rest[6] = datetime.fromisoformat(row[12])
-    return Call(id_, name, task, params, datetime.fromisoformat(scheduled_for), *rest)
+    row[SCHEDULED_FOR] = datetime.fromisoformat(row[SCHEDULED_FOR])
+    if len(row) > LAST_SUCCESS and row[LAST_SUCCESS] is not None:
+        row[LAST_SUCCESS] = datetime.fromisoformat(row[LAST_SUCCESS])
+    return Call(*row[1:])
 
 
 def outcome_row(number: int, outcome: Outcome) -> list[Any]:
-    row = [
-        number,
-        outcome.is_success,
-        outcome.started_at,
-        outcome.finished_at,
-        outcome.error,
-        outcome.traceback,
-        outcome.result,
-        outcome.log,
-    ]
-    if outcome.kinds:
-        row += [outcome.is_started, outcome.kinds, outcome.retry_after]
+    """A success that leaves nothing behind is only its times."""
+    row: list[Any] = [number, outcome.started_at, outcome.finished_at]
+    if not outcome.is_success or outcome.result is not None or outcome.log:
+        row += [outcome.is_success, outcome.error, outcome.traceback, outcome.result, outcome.log]
+        if outcome.kinds:
+            row += [outcome.is_started, outcome.kinds, outcome.retry_after]
     return row
 
 
 def outcome_from(row: list[Any]) -> Outcome:
-    if len(row) > 9:
-        row[9] = tuple(row[9])
-    return Outcome(*row[1:])
+    if len(row) == 3:
+        return Outcome(True, row[1], row[2])
+    _, started_at, finished_at, is_success, *rest = row
+    if len(rest) > 5:
+        rest[5] = tuple(rest[5])
+    return Outcome(is_success, started_at, finished_at, *rest)

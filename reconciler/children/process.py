@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -27,6 +28,7 @@ CUT_OFF_AFTER = 0.2
 CUT_OFF = "had broken the line to the runner and was killed"
 # Not `RECONCILER_…`, which are settings: a task may run this program. Each child has its own value.
 MARK = "_RECONCILER_CHILD"
+log = logging.getLogger(__name__)
 # A thread of its own: those of the event loop may all be waiting for a name server.
 _ENDING = ThreadPoolExecutor(1, "strays")
 
@@ -52,6 +54,7 @@ class Warden:
 
     def __init__(self) -> None:
         self._groups: dict[int, str] = {}
+        self._is_closed = self._is_missing = False
         self._process = self._started()
 
     def add(self, group: int, mark: str) -> None:
@@ -63,6 +66,10 @@ class Warden:
         self._tell(f"-{group}\n")
 
     def close(self) -> None:
+        self._is_closed = True
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         with suppress(OSError):
             self._input.close()
         with suppress(subprocess.TimeoutExpired):
@@ -78,14 +85,23 @@ class Warden:
         return self._process.stdin
 
     def _tell(self, line: str) -> None:
-        if self._input.closed:  # a process whose end was long in coming, after the stop
+        if self._is_closed:  # a process whose end was long in coming, after the stop
             return
         try:
             self._input.write(line.encode())
-        except OSError:  # somebody killed it
-            self.close()
+        except (OSError, ValueError):  # somebody killed it, and there may have been no room for another until now
+            self._renew()
+
+    def _renew(self) -> None:
+        self._hang_up()
+        try:
             self._process = self._started()
             self._input.write("".join(f"+{group} {mark}\n" for group, mark in self._groups.items()).encode())
+            self._is_missing = False
+        except OSError as error:
+            if not self._is_missing:
+                log.error("what ends runs should this process be killed cannot be started: %s: tried again", error)
+            self._is_missing = True
 
     @staticmethod
     def _started() -> subprocess.Popen[bytes]:
@@ -170,11 +186,12 @@ class Process:
         self.kill()
 
     def _watch_exit(self) -> None:
-        if hasattr(os, "pidfd_open"):
+        try:
             self._pidfd = os.pidfd_open(self.pid)
-            self._loop.add_reader(self._pidfd, self._pidfd_readable)
-        else:
+        except (AttributeError, OSError):  # another system, or no file descriptor is left
             self._poll()
+        else:
+            self._loop.add_reader(self._pidfd, self._pidfd_readable)
 
     def _pidfd_readable(self) -> None:
         self._loop.remove_reader(self._pidfd)
@@ -218,6 +235,13 @@ def how_it_ended(code: int) -> str:
     return f"was killed by signal {-code} ({name}){hint}"
 
 
+def not_started(setting: Setting, error: Exception) -> str:
+    """Why there is no process for tasks, in a line."""
+    if isinstance(error, ReconcilerError):
+        return str(error)
+    return f"{setting.directory}: cannot start a process for tasks: {error}"
+
+
 def did_not_stop(what: str) -> str:
     return f"{what}; it did not stop and its process was killed"
 
@@ -249,7 +273,7 @@ def _popen(
         )
     except OSError as error:
         ours.close()
-        raise ReconcilerError(f"{setting.directory}: cannot start a process for tasks: {error}") from error
+        raise ReconcilerError(not_started(setting, error)) from error
     finally:
         theirs.close()
     return popen, ours

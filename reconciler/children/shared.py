@@ -7,7 +7,8 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from reconciler.children import board
@@ -34,6 +35,9 @@ class Verdict(NamedTuple):
     kinds: tuple[str, ...] = ()
 
 
+NO_VERDICT = Verdict("", "")
+
+
 @dataclass(frozen=True)
 class Listener:
     """Who hears what becomes of a process. Each call is in exactly one of `on_done` and `on_lost`'s list."""
@@ -46,13 +50,13 @@ class Listener:
     on_output: OnOutput
 
 
-@dataclass
+@dataclass(slots=True)
 class _Running:
     call: Call
     since: float
     deadline: float | None = None
     asked: str = ""
-    verdict: Verdict = field(default_factory=lambda: Verdict("", ""))
+    verdict: Verdict = NO_VERDICT
     log: str = ""
 
 
@@ -68,11 +72,14 @@ class AsyncChild:
         self._guilty: dict[int, Verdict] = {}
         self._ticks, self._stalled = 0, 0.0
         self._since = time.monotonic()
-        shared = board.create()
-        ours, theirs = socket.socketpair()
-        self._board = board.view(shared)
-        self._logs = Channel(asyncio.get_running_loop(), ours, self._take_report)
-        try:
+        with ExitStack() as ours, ExitStack() as closing:
+            shared = board.create()
+            closing.callback(os.close, shared)
+            self._board = board.view(shared)
+            reports, theirs = socket.socketpair()
+            closing.callback(theirs.close)
+            self._logs = Channel(asyncio.get_running_loop(), reports, self._take_report)
+            ours.callback(self._logs.close)
             self._process = Process(
                 ["async", theirs.fileno(), shared],
                 setting,
@@ -83,9 +90,7 @@ class AsyncChild:
                 on_message=self._take,
                 on_exit=self._exited,
             )
-        finally:
-            theirs.close()
-            os.close(shared)
+            ours.pop_all()
 
     @property
     def running(self) -> int:
@@ -142,7 +147,7 @@ class AsyncChild:
         """Hand on what a call prints from now on, or no more."""
         number = self._numbers.get(call_id)
         if number is not None and (running := self._running[number]).call.follow != is_wanted:
-            running.call = replace(running.call, follow=is_wanted)
+            running.call = running.call._replace(follow=is_wanted)
             (self._followed.add if is_wanted else self._followed.discard)(number)
             self._process.send(["follow", number, is_wanted])
 
@@ -271,6 +276,7 @@ class AsyncChild:
             outcomes.append((running.call.id, failed(own.own, since=running.since, log=running.log, kinds=own.kinds)))
         if outcomes:
             self._listener.on_done(outcomes)
+        self._board.release()
         self._listener.on_lost(self, back, how)
 
 

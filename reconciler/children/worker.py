@@ -7,7 +7,8 @@ import codecs
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from reconciler.children import board
@@ -59,26 +60,27 @@ class Worker:
         self._mask, self._log, self._dropped = setting.mask, bytearray(), 0
         self._pieces: Pieces | None = None
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        self._output, theirs = os.pipe()
-        os.set_blocking(self._output, False)
-        self._loop.add_reader(self._output, self._read)
-        shared = board.create()
-        self._board = board.view(shared)
-        self._progress = board.Progress(self._board)
-        try:
+        with ExitStack() as ours, ExitStack() as theirs:
+            shared = board.create()
+            theirs.callback(os.close, shared)
+            self._board = board.view(shared)
+            self._progress = board.Progress(self._board)
+            self._output, output = os.pipe()
+            theirs.callback(os.close, output)
+            os.set_blocking(self._output, False)
+            self._loop.add_reader(self._output, self._read)
+            ours.callback(self._close_output)
             self._process = Process(
                 ["sync", shared],
                 setting,
                 warden,
                 fds=(shared,),
-                stdout=theirs,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 on_message=self._take,
                 on_exit=self._exited,
             )
-        finally:
-            os.close(theirs)
-            os.close(shared)
+            ours.pop_all()
         self._timer = self._loop.call_later(START_WITHIN, self.end_call, "its process did not start within 1m")
 
     @property
@@ -99,7 +101,8 @@ class Worker:
         """Let it end after the call that it runs."""
         if not self._is_retired:
             self._is_retired = True
-            self._process.send(["end"])
+            if self.job is None or self._is_ready:  # else after the call that it was given before it could take it
+                self._process.send(["end"])
             if self.job is None:
                 self._kill_later()
 
@@ -123,7 +126,7 @@ class Worker:
 
     def follow(self, is_wanted: bool) -> None:
         if self.job is not None and self.job.call.follow != is_wanted:
-            self.job.call = replace(self.job.call, follow=is_wanted)
+            self.job.call = self.job.call._replace(follow=is_wanted)
             if self._number and self._is_ready:
                 self._pieces = Pieces(self._dropped, self._decode(bytes(self._log))) if is_wanted else None
 
@@ -144,6 +147,8 @@ class Worker:
             self._in_use = self._in_use_at_first = message[1]
             if self.job is not None:
                 self._send(self.job.call)
+                if self._is_retired:
+                    self._process.send(["end"])
         elif message[0] == "begun" and self.job is not None:
             self._begin(self.job, message[2])
         elif message[0] == "done" and self.job is not None and message[1][0] == self._number:
@@ -183,7 +188,7 @@ class Worker:
         if self._is_retired:
             self._kill_later()
         if job is not None:
-            self._watcher.on_done(job.call.id, replace(outcome, log=log))
+            self._watcher.on_done(job.call.id, outcome._replace(log=log))
 
     def _exited(self, how: str) -> None:
         self._timer.cancel()
@@ -191,9 +196,13 @@ class Worker:
             self._drain()
             self._finish(self._lost(self.job.call, how))
             self._timer.cancel()
+        self._close_output()
+        self._progress.release()
+        self._watcher.on_ended(self)
+
+    def _close_output(self) -> None:
         self._loop.remove_reader(self._output)
         os.close(self._output)
-        self._watcher.on_ended(self)
 
     def _lost(self, call: Call, how: str) -> Outcome:
         """The failure of a call whose process ended with it."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 
 from reconciler.children.catalogue import OnOutput, OnProgress, TaskInfo
-from reconciler.children.process import Setting, Warden
+from reconciler.children.process import Setting, Warden, not_started
 from reconciler.children.worker import Job, Watcher, Worker
+from reconciler.errors import ReconcilerError
 from reconciler.execute import Call, Outcome, failed
 
+# Where no process can be started: seconds until it is tried again, and how often.
+AGAIN, GIVE_UP_AFTER = 0.2, 3
+log = logging.getLogger(__name__)
 OnDone = Callable[[list[tuple[str, Outcome]]], None]
 
 
@@ -26,6 +31,9 @@ class Workers:
         self._workers: list[Worker] = []
         self._queue: deque[Job] = deque()
         self._is_stopping = False
+        self._loop = asyncio.get_running_loop()
+        self._again: asyncio.TimerHandle | None = None
+        self._failures, self._told = 0, ""
 
     @property
     def alive(self) -> int:
@@ -54,7 +62,7 @@ class Workers:
     def follow(self, call_id: str, is_wanted: bool) -> None:
         for job in self._queue:
             if job.call.id == call_id:
-                job.call = replace(job.call, follow=is_wanted)
+                job.call = job.call._replace(follow=is_wanted)
         for worker in self._running(call_id):
             worker.follow(is_wanted)
 
@@ -82,10 +90,29 @@ class Workers:
 
     def _feed(self) -> None:
         while self._queue and self._setting is not None and not self._is_stopping:
-            worker = self._free(self._queue[0].call, self._setting)
+            try:
+                worker = self._free(self._queue[0].call, self._setting)
+            except (OSError, ReconcilerError) as error:  # no room for another process
+                if self._again is None:
+                    self._again = self._loop.call_later(AGAIN, self._feed_again, not_started(self._setting, error))
+                return
+            self._failures, self._told = 0, ""
             if worker is None:
                 return
             worker.give(self._queue.popleft())
+
+    def _feed_again(self, what: str) -> None:
+        """What no process could be started for, several times, has failed, unless there is one that will take it."""
+        self._again, self._failures = None, self._failures + 1
+        if self._failures < GIVE_UP_AFTER or self._workers or not self._queue:
+            self._feed()
+            return
+        self._failures, waiting = 0, [(job.call.id, failed(what)) for job in self._queue]
+        self._queue.clear()
+        if what != self._told:
+            log.error("%s", what)
+        self._told = what
+        self._on_done(waiting)
 
     def _free(self, call: Call, setting: Setting) -> Worker | None:
         """One that can run this call now; None: there will be one later."""

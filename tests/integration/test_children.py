@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -209,6 +210,15 @@ async def test_a_module_that_ends_its_process_costs_only_itself(family: Start, s
     assert (await one.run("own.greet")).is_success
 
 
+async def test_a_process_that_somebody_kills_while_it_imports_a_module_costs_no_task(family: Start) -> None:
+    one = await family(PLAIN)
+    once = "from pathlib import Path\ntry:\n    Path('seen').touch(exist_ok=False)\nexcept FileExistsError:\n    pass\n"
+    one.write(f"{once}else:\n    os.kill(os.getpid(), 9)\n", module="unlucky")
+    await one.children.reload()
+    assert one.children.faults == []
+    assert (await one.run("own.greet")).is_success
+
+
 async def test_a_stop_lets_finish_what_can_and_fails_the_rest(
     family: Start, tmp_path: Path, living: Callable[[list[int]], list[int]]
 ) -> None:
@@ -248,3 +258,25 @@ async def test_many_calls_each_have_one_outcome(family: Start) -> None:
     calls = {one.submit("own.add", n=n): n for n in range(3000)}
     await one.until(lambda: one.children.running == 0)
     assert {call: one.outcomes[call][0].result for call in calls} == {call: n + 1 for call, n in calls.items()}
+
+
+@pytest.mark.parametrize("end", ["stop", "reload"])
+async def test_a_call_whose_process_is_still_starting_runs_in_it_though_that_is_to_end(family: Start, end: str) -> None:
+    one = await family(PLAIN)
+    call = one.submit("own.count", n=1)
+    await (one.children.stop(30, "the runner was stopped") if end == "stop" else one.children.reload())
+    assert (await one.outcome(call)).result == 2
+
+
+async def test_processes_that_are_killed_leave_no_file_open(family: Start) -> None:
+    one = await family(PLAIN)
+    await one.run("own.count", n=1)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    gc.disable()  # nor does that depend on when garbage is collected
+    try:
+        for task in ["own.sync_nap"] * 3 + ["own.nap"]:
+            await one.run(task, timeout=0.1)
+        await one.run("own.count", n=1)
+        await one.until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before)
+    finally:
+        gc.enable()
