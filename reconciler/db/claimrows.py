@@ -1,28 +1,34 @@
-"""What goes into the statements about claims and comes out of them: values, and how they are written as JSON."""
+"""What goes into the statements about claims and comes out of them: values, and how they are written as columns."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from reconciler.db.columns import Documents, Flags, Instants, Numbers, Texts, Tokens, said
+from reconciler.occurrences import Skip
 
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A name's cursor, from where the runner saw it to where it decided; with the digest it decided by."""
+
+class Move(NamedTuple):
+    """A name's cursor, from where the runner saw it to where it decided; with the digest it decided by.
+
+    `is_remembered`: it knows the cursor because it set it last, and has not asked since. Then `revision` has to be
+    that of the config, and no pause, ended or not, may reach beyond `seen`.
+    """
 
     name: str
     digest: str
     seen: datetime
     through: datetime
+    revision: str | None = None
+    is_remembered: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """An occurrence that a runner wants to own, or to see `waits` where it is not to start at once.
 
     `is_backlog`: one of several of its name that are made up for together.
@@ -43,8 +49,7 @@ class Wanted:
     is_backlog: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """An occurrence that is owned: `attempts` is what earlier tries said, `params` what a trigger adds to the spec."""
 
     name: str
@@ -65,8 +70,7 @@ class Claim:
     follow: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(NamedTuple):
     """A claim to give back unowned: not to start before `not_before`, with what its attempts said so far."""
 
     name: str
@@ -81,23 +85,95 @@ class Returned:
 _REVISION = """(
     select r.revision from task_revisions r where r.name = c.name and r.digest = c.digest
     order by r.applied_at > c.scheduled_for, r.applied_at desc, r.id desc limit 1) as revision"""
-COLUMNS = ", ".join(_REVISION if field.name == "revision" else f"c.{field.name}" for field in fields(Claim))
+COLUMNS = ", ".join(_REVISION if field == "revision" else f"c.{field}" for field in Claim._fields)
 
 
-def as_rows(values: Sequence[Any]) -> Jsonb:
-    """Dataclasses of one kind as one JSON array, for `jsonb_to_recordset`; what has its default is left out."""
-    if not values:
-        return Jsonb([])
-    defaults = [(field.name, field.default) for field in fields(values[0])]
-    return Jsonb(
-        [plain({name: value for name, by in defaults if (value := getattr(row, name)) is not by}) for row in values]
-    )
+def move_columns(moves: Sequence[Move]) -> dict[str, Any]:
+    """What `decision` calls names to remembered."""
+    names, digests, seen, through, revisions, remembered = _columns(moves, 6)
+    return {
+        "names": Texts(names),
+        "digests": Texts(digests),
+        "seen": Instants(seen),
+        "through": Instants(through),
+        "revisions": Texts(revisions),
+        "remembered": Flags(remembered),
+    }
 
 
-def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Column values with moments and tokens as text; the rest is JSON already."""
-    return {key: _text(value) if isinstance(value, datetime | UUID) else value for key, value in values.items()}
+def fire_columns(fires: Sequence[Wanted], digests: Mapping[str, str]) -> dict[str, Any]:
+    """What `decision` calls fire_names to backlogs; `digests` by name."""
+    names, instants, tasks, tokens, queues, priorities, triggers, exclusive, *rest = _columns(fires, 13)
+    turns, start_bys, overlaps, waits, backlogs = rest
+    return {
+        "fire_names": Texts(names),
+        "fire_instants": Instants(instants),
+        "tasks": Texts(tasks),
+        "tokens": Tokens(tokens),
+        "queues": Texts(queues),
+        "priorities": Numbers(priorities),
+        "triggers": Texts(triggers),
+        "exclusive": Flags(exclusive),
+        "turns": Numbers(turns),
+        "start_bys": Instants(said(start_bys)),
+        "fire_digests": Texts([digests[name] for name in names]),
+        "overlaps": Texts(overlaps),
+        "waits": Flags(waits),
+        "backlogs": Flags(backlogs),
+    }
 
 
-def _text(value: datetime | UUID) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+def skip_columns(skips: Sequence[Skip]) -> dict[str, Any]:
+    """What `decision` calls skip_names to details."""
+    return {
+        "skip_names": Texts([skip.name for skip in skips]),
+        "firsts": Instants([skip.first for skip in skips]),
+        "lasts": Instants([skip.last for skip in skips]),
+        "counts": Numbers([skip.count for skip in skips]),
+        "reasons": Texts([skip.reason for skip in skips]),
+        "details": Texts([skip.detail for skip in skips]),
+    }
+
+
+def return_columns(claims: Sequence[Returned]) -> dict[str, Any]:
+    """What `finishing` calls names to attempts."""
+    names, instants, tokens, not_before, attempts = _columns(claims, 5)
+    return {
+        "names": Texts(names),
+        "instants": Instants(instants),
+        "tokens": Tokens(tokens),
+        "not_before": Instants(not_before),
+        "attempts": Documents([Jsonb(tries) for tries in attempts]),
+    }
+
+
+def record_columns(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What `finishing` calls names to revisions; what hardly any run says is sent only where one does."""
+
+    def each(column: str) -> list[Any]:
+        return [record.get(column) for record in records]
+
+    return {
+        "names": Texts(each("name")),
+        "instants": Instants(each("scheduled_for")),
+        "tokens": Tokens(each("token")),
+        "tasks": Texts(each("task")),
+        "started_at": Instants(each("started_at")),
+        "finished_at": Instants(each("finished_at")),
+        "is_success": Flags(each("is_success")),
+        "errors": Texts(said(each("error"))),
+        "tracebacks": Texts(said(each("traceback"))),
+        "results": Documents(said(map(_document, each("result")))),
+        "logs": Texts(said(each("log"))),
+        "attempts": Documents(said(_document(tries or None) for tries in each("attempts"))),
+        "runners": Texts(each("runner")),
+        "revisions": Texts(each("revision")),
+    }
+
+
+def _document(value: Any) -> Jsonb | None:
+    return None if value is None else Jsonb(value)
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[tuple[Any, ...]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * width

@@ -13,7 +13,16 @@ from uuid import UUID
 
 from psycopg.errors import LockNotAvailable, UniqueViolation
 
-from reconciler.db.claimrows import COLUMNS, Claim, Move, Returned, Wanted, as_rows
+from reconciler.db.claimrows import (
+    COLUMNS,
+    Claim,
+    Move,
+    Returned,
+    Wanted,
+    fire_columns,
+    move_columns,
+    skip_columns,
+)
 from reconciler.db.decision import FULL, PLAIN
 from reconciler.db.link import Link, Statements, Transaction
 from reconciler.occurrences import Skip
@@ -23,8 +32,10 @@ __all__ = ["Claim", "Decided", "Move", "Returned", "Wanted", "decide", "pick_up"
 RECORD_SKIPS = """
 insert into task_skips (name, first, last, count, reason, detail)
 select s.name, s.first, s.last, s.count, s.reason, s.detail
-from jsonb_to_recordset(%(skips)s) as s(
-    name text, first timestamptz, last timestamptz, count bigint, reason text, detail text)
+from unnest(
+    %(skip_names)s::text[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[], %(counts)s::int8[],
+    %(reasons)s::text[], %(details)s::text[]
+) as s(name, first, last, count, reason, detail)
 order by 1, 2
 on conflict do nothing
 """
@@ -120,18 +131,20 @@ async def decide(
     recorded.
     """
     is_plain = not any(fire.waits or fire.overlap in ("queue", "replace") for fire in fires)
-    params = {"runner": runner_id, "moves": as_rows(moves), "fires": as_rows(fires), "skips": as_rows(skips)}
-    rows = await link.run(PLAIN if is_plain else FULL, params)
-    notes = {note for _, _, note, _ in rows if note is not None}
-    moved = {name for name, token, note, _ in rows if token is None and note is None}
-    won = {token for _, token, _, _ in rows if token is not None}
+    digests = {move.name: move.digest for move in moves}
+    params = {"runner": runner_id, **move_columns(moves), **fire_columns(fires, digests), **skip_columns(skips)}
+    rows = await link.run(PLAIN if is_plain else FULL, params, by_index=is_plain)
+    notes = {note for _, _, note, _ in rows}
+    unmoved = {name for name, _, note, _ in rows if note == "unmoved"}
+    lost = {token for _, token, note, _ in rows if note == "lost"}
+    won = {fire.token for fire in fires if fire.token not in lost and fire.name not in unmoved}
     skipped = {reason: count for reason, _, note, count in rows if note == "skipped"}
-    return Decided(moved, won, "waits" in notes, "asked" in notes, skipped)
+    return Decided(digests.keys() - unmoved, won, "waits" in notes, "asked" in notes, skipped)
 
 
 async def record_skips(tx: Transaction, skips: Sequence[Skip]) -> None:
     """Write what was decided against outside of a runner, as by an edit."""
-    await tx.run(RECORD_SKIPS, {"skips": as_rows(skips)})
+    await tx.run(RECORD_SKIPS, skip_columns(skips))
 
 
 async def pick_up(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from reconciler.db.link import Link, Transaction
 from reconciler.occurrences import Pause
@@ -59,8 +59,7 @@ order by s.name
 IDS = "select id from task_configs where name = any(%(names)s::text[]) order by name"
 
 
-@dataclass(frozen=True, slots=True)
-class Sighted:
+class Sighted(NamedTuple):
     """A config as a runner sees it at one moment; acted on only if PostgreSQL still agrees when it is written."""
 
     config_id: int

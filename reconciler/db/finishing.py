@@ -10,34 +10,40 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
-from reconciler.db.claimrows import COLUMNS, Claim, Returned, as_rows, plain
+from reconciler.db.claimrows import COLUMNS, Claim, Returned, record_columns, return_columns
 from reconciler.db.link import Link
 
-# One row a token that this or an earlier, unanswered call has written; a token that is absent was lost to another.
+# Answers what was not written: of the tokens that are absent each has its row, by this or an earlier, unanswered call.
+# Planned once, as `decision.PLAIN` is, and so left no choice; with incidents it is planned each time.
+# Claims are deleted in the order of `held`, so that no two statements wait for each other, by the place at which this
+# one sees them. `again`: one was touched meanwhile, and has moved: whose it is now the next look will tell.
 FINISHING = """
 with done as materialized (
-    select * from jsonb_to_recordset(%(records)s) as d(
-        name text, scheduled_for timestamptz, token uuid, task text, started_at timestamptz, finished_at timestamptz,
-        is_success bool, error text, traceback text, result jsonb, log text, attempts jsonb, runner text, revision text)
-), held as (
-    select c.name, c.scheduled_for from task_claims c
-    join done d on d.name = c.name and d.scheduled_for = c.scheduled_for and d.token = c.token
-    order by c.name, c.scheduled_for
-    for update of c
+    select * from unnest(
+        %(names)s::text[], %(instants)s::timestamptz[], %(tokens)s::uuid[], %(tasks)s::text[],
+        %(started_at)s::timestamptz[], %(finished_at)s::timestamptz[], %(is_success)s::bool[], %(errors)s::text[],
+        %(tracebacks)s::text[], %(results)s::jsonb[], %(logs)s::text[], %(attempts)s::jsonb[], %(runners)s::text[],
+        %(revisions)s::text[]
+    ) as d(name, scheduled_for, token, task, started_at, finished_at, is_success, error, traceback, result, log,
+           attempts, runner, revision)
+), held as materialized (
+    select d.*, c.place
+    from (select * from done order by name, scheduled_for) d
+    cross join lateral (
+        select c.ctid as place from task_claims c
+        where c.name = d.name and c.scheduled_for = d.scheduled_for and c.token = d.token
+        offset 0) c
 ), gone as (
     delete from task_claims c using held h
-    where c.name = h.name and c.scheduled_for = h.scheduled_for
-    returning c.name, c.scheduled_for, c.token, c.trigger, c.replays, c.digest, c.actor
+    where c.ctid = h.place
+    returning h.*, c.trigger, c.replays, c.digest, c.actor
 ), written as (
     insert into task_executions (name, scheduled_for, task, started_at, finished_at, is_success, error, traceback,
                                  result, log, attempts, trigger, replays, runner, token, digest, revision, actor)
-    select g.name, g.scheduled_for, d.task, d.started_at, d.finished_at, d.is_success, d.error, d.traceback,
-           nullif(d.result, 'null'::jsonb), d.log, d.attempts, g.trigger, g.replays, d.runner, g.token, g.digest,
-           d.revision, g.actor
-    from gone g join done d on d.token = g.token
-    order by g.name, g.scheduled_for
+    select g.name, g.scheduled_for, g.task, g.started_at, g.finished_at, g.is_success, g.error, g.traceback,
+           nullif(g.result, 'null'::jsonb), g.log, coalesce(g.attempts, '[]'), g.trigger, g.replays, g.runner, g.token,
+           g.digest, g.revision, g.actor
+    from gone g
     on conflict do nothing
     returning token, name, scheduled_for, is_success, error, finished_at
 )"""
@@ -63,22 +69,26 @@ INCIDENTS = """, opened as (
     from over o where i.id = o.id
 )"""
 
-WRITTEN = """
-select token from written
-union all
-select e.token from task_executions e
-join done d on d.name = e.name and d.scheduled_for = e.scheduled_for and d.token = e.token
+UNWRITTEN = """
+select d.token, d.token in (select token from held) and d.token not in (select token from gone) as again
+from done d
+where d.token not in (select token from written)
+  and not exists (
+    select from task_executions e
+    where e.name = d.name and e.scheduled_for = d.scheduled_for and e.token = d.token offset 0)
 """
 
-FINISH = FINISHING + WRITTEN
-FINISH_AND_TELL = FINISHING + INCIDENTS + WRITTEN
+FINISH = FINISHING + UNWRITTEN
+FINISH_AND_TELL = FINISHING + INCIDENTS + UNWRITTEN
 
 # The token goes: whoever ran it until now, and was only counted as dead, writes nothing about it any more.
 HAND_BACK = """
 with back as (
     select c.name, c.scheduled_for, b.token, b.not_before, b.attempts
-    from jsonb_to_recordset(%(claims)s) as b(
-        name text, scheduled_for timestamptz, token uuid, not_before timestamptz, attempts jsonb)
+    from unnest(
+        %(names)s::text[], %(instants)s::timestamptz[], %(tokens)s::uuid[], %(not_before)s::timestamptz[],
+        %(attempts)s::jsonb[]
+    ) as b(name, scheduled_for, token, not_before, attempts)
     join task_claims c on c.name = b.name and c.scheduled_for = b.scheduled_for and c.token = b.token
     order by c.name, c.scheduled_for
     for update of c
@@ -95,6 +105,9 @@ OWNED = "select c.token from task_claims c where c.token = any(%(tokens)s::uuid[
 
 OF_RUNNER = f"select {COLUMNS} from task_claims c where c.runner_id = %(runner)s order by c.name, c.scheduled_for"
 
+# Nobody touches a claim under way so often that it is missed each time.
+ROUNDS = 10
+
 
 async def finish(link: Link, records: Sequence[Mapping[str, Any]], *, is_told: bool = False) -> set[UUID]:
     """Turn owned claims into execution rows; returns the tokens that have theirs, the others were lost.
@@ -102,13 +115,19 @@ async def finish(link: Link, records: Sequence[Mapping[str, Any]], *, is_told: b
     `is_told`: somebody wants to hear of these. Each name may be among them once: a failure opens an incident where
     none is open, a success closes what is. Safe to repeat after an answer that never came.
     """
-    statement = FINISH_AND_TELL if is_told else FINISH
-    return {token for (token,) in await link.run(statement, {"records": Jsonb([plain(r) for r in records])})}
+    statement, found = FINISH_AND_TELL if is_told else FINISH, set[UUID]()
+    for _ in range(ROUNDS):
+        unwritten: dict[UUID, bool] = dict(await link.run(statement, record_columns(records), by_index=not is_told))
+        found.update(record["token"] for record in records if record["token"] not in unwritten)
+        records = [record for record in records if unwritten.get(record["token"])]
+        if not records:
+            break
+    return found
 
 
 async def hand_back(link: Link, claims: Sequence[Returned]) -> set[UUID]:
     """Give claims back unowned; returns the tokens that were still theirs who called."""
-    return {token for (token,) in await link.run(HAND_BACK, {"claims": as_rows(claims)})}
+    return {token for (token,) in await link.run(HAND_BACK, return_columns(claims))}
 
 
 async def owned(link: Link, runner_id: UUID, tokens: Iterable[UUID]) -> set[UUID]:

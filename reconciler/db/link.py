@@ -8,21 +8,24 @@ carries from 1.21 on. A pooler that loses them is noticed, and this link goes on
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import select
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 import psycopg
-from psycopg.abc import Buffer
+from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import Loader
 from psycopg.pq import Format
 from psycopg.pq import TransactionStatus as Status
 from psycopg.types.json import JsonbDumper
 from psycopg.types.numeric import Int8Dumper
 
+from reconciler.db import columns
 from reconciler.db.address import connection_options, reason
 from reconciler.errors import StoreUnavailable
 from reconciler.urls import redacted
@@ -32,7 +35,11 @@ Row = tuple[Any, ...]
 Connection = psycopg.AsyncConnection[Row]
 T = TypeVar("T")
 
-LIMITS = "select set_config('lock_timeout', %s, true)"
+LIMITS = "select set_config('lock_timeout', $1, true)"
+# For a statement that is planned once, and may be when its tables are empty.
+BY_INDEX = """select set_config('lock_timeout', $1, true), set_config('plan_cache_mode', 'force_generic_plan', true),
+set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true)
+"""
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 UNWIND = 1.0  # seconds that a cancelled statement has to let go of its connection
 LOST_PREPARED = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
@@ -85,8 +92,10 @@ class Link:
         self._turn = asyncio.Lock()
         self._prepare = True
 
-    async def run(self, statement: str, params: Params = None) -> list[Row]:
+    async def run(self, statement: str, params: Params = None, *, by_index: bool = False) -> list[Row]:
         """The rows of one statement in its own transaction, committed when this returns.
+
+        `by_index`: it is planned once for this connection, and reaches its tables through indexes whatever is in them.
 
         Values arrive in binary: cast what psycopg has no binary form for (`regclass`, `xid8`) to text. A dict is
         sent as JSONB, an int as int8. StoreUnavailable: no connection, or it broke on the way, and then whether
@@ -95,10 +104,10 @@ class Link:
         """
         async with self._turn:
             try:
-                return await self._alone(statement, params)
+                return await self._alone(statement, params, by_index)
             except LOST_PREPARED:
                 self._prepare = False  # nothing was executed: the transaction fell with the missing statement
-                return await self._alone(statement, params)
+                return await self._alone(statement, params, by_index)
 
     @asynccontextmanager
     async def transaction(self, *, lock_timeout: timedelta | None = None) -> AsyncIterator[Transaction]:
@@ -123,9 +132,10 @@ class Link:
         if connection is not None:
             await connection.close()
 
-    async def _alone(self, statement: str, params: Params) -> list[Row]:
+    async def _alone(self, statement: str, params: Params, by_index: bool) -> list[Row]:
         connection = await self._open()
-        return await self.watched(_pipelined(connection, self._limit(None), statement, params, self._prepare))
+        limits = (BY_INDEX if by_index else LIMITS, [self._limit(None)])
+        return await self.watched(_pipelined(connection, limits, statement, params, self._prepare))
 
     def _limit(self, lock_timeout: timedelta | None) -> str:
         return f"{(lock_timeout or self._lock_timeout) / timedelta(milliseconds=1):.0f}ms"
@@ -141,7 +151,9 @@ class Link:
         options = self._options
         try:
             async with asyncio.timeout(options.patience):
-                connection = await psycopg.AsyncConnection.connect(**options.arguments, autocommit=True)
+                connection = await psycopg.AsyncConnection.connect(
+                    **options.arguments, autocommit=True, cursor_factory=psycopg.AsyncRawCursor
+                )
         except (psycopg.Error, OSError, TimeoutError, UnicodeError) as error:
             what = reason(error, options)
             raise StoreUnavailable(f"postgresql: {self.place}: cannot connect: {what}: check database_url") from error
@@ -151,6 +163,7 @@ class Link:
         connection.adapters.register_loader("timestamptz", InstantLoader)
         connection.adapters.register_dumper(dict, MappingDumper)
         connection.adapters.register_dumper(int, Int8Dumper)
+        columns.register(connection)
         return connection
 
     async def watched(self, work: Awaitable[T]) -> T:
@@ -183,28 +196,69 @@ class Link:
             await self.close()
 
 
-async def _pipelined(connection: Connection, limit: str, statement: str, params: Params, prepare: bool) -> list[Row]:
-    cursor: psycopg.AsyncCursor[Row] | None = None
+async def _pipelined(
+    connection: Connection, limits: tuple[str, list[str]], statement: str, params: Params, prepare: bool
+) -> list[Row]:
+    text, values = _numbered(statement, params)
+    cursor, others = connection.cursor(), connection.cursor()
+    steps = ((others, "begin", None), (others, *limits), (cursor, text, values), (others, "commit", None))
     failure: Exception | None = None
     try:
         async with connection.pipeline():
             try:
-                await connection.execute("begin", prepare=prepare)
-                await connection.execute(LIMITS, [limit], prepare=prepare, binary=True)
-                cursor = await connection.execute(statement.encode(), params, prepare=prepare, binary=True)
-                await connection.execute("commit", prepare=prepare)
+                await connection.wait(_sent(steps, prepare))
             except Exception as error:
                 failure = error  # the block is left in peace: it would raise the same again as "pipeline aborted"
     except psycopg.Error as error:
-        failure = failure or error
+        failure = failure or _first(error)
     if failure is None:
-        return await cursor.fetchall() if cursor and cursor.description else []
+        return await cursor.fetchall() if cursor.description else []
     # A value that could not be sent leaves the transaction open, too.
     if connection.info.transaction_status in (Status.INERROR, Status.INTRANS):
         await connection.execute("rollback", prepare=False)
     elif connection.info.transaction_status != Status.IDLE:
         await connection.close()
     raise failure
+
+
+def _sent(steps: Sequence[tuple[Any, str, Any]], prepare: bool) -> PQGen[None]:
+    """What `cursor.execute` does for each, without waiting for the socket after each."""
+    for cursor, statement, params in steps:
+        yield from cursor._start_query(statement)
+        query = cursor._convert_query(statement, params)
+        yield from cursor._maybe_prepare_gen(query, prepare=prepare, binary=True)
+
+
+def _first(error: psycopg.Error) -> psycopg.Error:
+    """The error of the statement, and not that of what followed it in the pipeline."""
+    while isinstance(error, psycopg.errors.PipelineAborted) and isinstance(error.__context__, psycopg.Error):
+        error = error.__context__
+    return error
+
+
+def _numbered(statement: str, params: Params) -> tuple[str, Sequence[Any] | None]:
+    """The statement with $1 for the first of its values, and those in that order."""
+    if params is None:
+        return statement, None
+    text, names = _placed(statement)
+    if not isinstance(params, Mapping):
+        return text, params
+    if missing := [name for name in names if name not in params]:
+        raise psycopg.ProgrammingError(f"no value for {', '.join(missing)}")
+    return text, [params[name] for name in names]
+
+
+@lru_cache(1000)
+def _placed(statement: str) -> tuple[str, tuple[str, ...]]:
+    # psycopg would look for the places anew at each call, which takes longer than all else that it does.
+    numbers: dict[str, int] = {}
+
+    def number(place: re.Match[str]) -> str:
+        if place[0] == "%%":
+            return "%"
+        return f"${numbers.setdefault(place[1] or str(len(numbers)), len(numbers) + 1)}"
+
+    return re.sub(r"%(?:\((\w+)\))?s|%%", number, statement), tuple(numbers)
 
 
 async def _begin(connection: Connection, limit: str) -> None:
@@ -215,7 +269,7 @@ async def _begin(connection: Connection, limit: str) -> None:
 
 async def _execute(connection: Connection, statement: str, params: Params) -> list[Row]:
     # Nothing in a transaction is prepared: where a pooler has lost a statement, it cannot be tried again from here.
-    cursor = await connection.execute(statement.encode(), params, prepare=False, binary=True)
+    cursor = await connection.execute(*_numbered(statement, params), prepare=False, binary=True)
     return await cursor.fetchall() if cursor.description else []
 
 

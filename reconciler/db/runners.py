@@ -17,11 +17,13 @@ from psycopg.types.json import Jsonb
 
 from reconciler.db.link import Link, Statements
 
+# Registering is a beat, too: whoever saw that beat stand still, and counted the runner as dead, would do so again.
 REGISTER = """
 insert into runners (id, host, pid, queues, tasks, lease)
 values (%(id)s, %(host)s, %(pid)s, %(queues)s, %(tasks)s, %(lease)s)
 on conflict (id) do update
-set tasks = excluded.tasks, seen_at = greatest(runners.seen_at, clock_timestamp()), ended_at = null, ending = null
+set tasks = excluded.tasks, beat = runners.beat + 1, seen_at = greatest(runners.seen_at, clock_timestamp()),
+    ended_at = null, ending = null
 """
 
 # The reader's own beat, the server's clock, everybody else's beat, and its claims that it does not know of: won by a
@@ -78,6 +80,8 @@ where id = %(id)s and ended_at is null and not exists (select from task_claims w
 """
 
 PLACE = "select host || ':' || pid from runners where id = %(id)s"
+
+QUEUES = "select q from runners, jsonb_array_elements_text(queues) as q where id = %(id)s"
 
 LISTING = """
 select id, host, pid, queues, tasks, started_at, beat, lease, seen_at from runners
@@ -176,6 +180,11 @@ async def place(link: Link, runner_id: UUID) -> str:
     """Where a runner runs, as executions name it: `host:pid`, or its id where it never registered."""
     rows = await link.run(PLACE, {"id": runner_id})
     return str(rows[0][0]) if rows else str(runner_id)
+
+
+async def queues(link: Link, runner_id: UUID) -> list[str]:
+    """The queues that a runner serves, or served."""
+    return [queue for (queue,) in await link.run(QUEUES, {"id": runner_id})]
 
 
 async def listing(link: Link) -> list[RunnerRow]:

@@ -6,11 +6,11 @@ A row is a list of strings, for JSON; "" stands for nothing, moments are epoch m
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
-from typing import Any, Literal
+from functools import cached_property, lru_cache
+from typing import Any, Literal, NamedTuple
 
 State = Literal["active", "paused", "suspended"]
 
@@ -35,11 +35,18 @@ class Entry:
     until: datetime | None = None
 
     @cached_property
-    def packed(self) -> str:
-        """Id, queue, state, digest, next_run, reason, until, wake_at: the inside of a JSON array.
+    def told(self) -> str:
+        """What `ALIKE` reads where Redis says just this: state, digest, next_run, queue, reason and end, score.
 
-        Kept, because each pass sends every entry, and nearly all of them are those of the pass before.
+        Kept, because each pass asks about every entry, and nearly all of them are those of the pass before.
         """
+        row = [self.state, self.digest, milliseconds(self.next_run), self.queue]
+        if self.state != "active" or self.reason:
+            row += [self.reason or "", milliseconds_after(self.until)]
+        return "\x1f".join([*row, milliseconds_after(self.wake_at)])
+
+    def packed(self) -> str:
+        """Id, queue, state, digest, next_run, reason, until, wake_at: the inside of a JSON array."""
         row = [
             str(self.config_id),
             self.queue,
@@ -53,8 +60,7 @@ class Entry:
         return json.dumps(row)[1:-1]
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """A config whose `next_run` has come; `score` is where it stood in the queue before it was taken."""
 
     config_id: int
@@ -82,8 +88,7 @@ class Taken:
     next_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Advance:
+class Advance(NamedTuple):
     """Config and instant (`was`) as the runner saw them, and the instant that comes next."""
 
     config_id: int
@@ -93,24 +98,24 @@ class Advance:
     next_run: datetime | None
     wake_at: datetime | None
 
-    def row(self) -> list[str]:
-        """[id, queue, digest, was, next_run, wake_at]"""
-        return [
+    def row(self) -> tuple[str, ...]:
+        """Id, queue, digest, was, next_run, wake_at."""
+        return (
             str(self.config_id),
             self.queue,
             self.digest,
             milliseconds(self.was),
             milliseconds(self.next_run),
             milliseconds_after(self.wake_at),
-        ]
+        )
 
 
-def taken(answer: Sequence[str], queues: Sequence[str]) -> Taken:
+def taken(answer: str, queues: Sequence[str]) -> Taken:
     """What the script `TAKE` answered."""
-    earliest, *found = answer
+    earliest, *found = json.loads(answer)
     due = [
-        Due(int(config_id), queues[int(number) - 1], moment(next_run), digest, moment(score))
-        for config_id, number, next_run, digest, score in _by(5, found)
+        Due(int(config_id), queues[number - 1], moment(next_run), digest, moment(score))
+        for config_id, number, next_run, digest, score in zip(*(found[n::5] for n in range(5)), strict=True)
     ]
     return Taken(due, moment(earliest) if earliest else None)
 
@@ -133,6 +138,8 @@ def milliseconds_after(at: datetime | None) -> str:
     return "" if at is None else str(-((EPOCH - at) // MILLISECOND))
 
 
+# Many are due at one moment.
+@lru_cache(4096)
 def moment(text: str) -> datetime:
     """What is beyond the calendar (a score may be infinite) is its nearest end."""
     return EPOCH + timedelta(milliseconds=min(max(float(text), 0), LATEST))
@@ -143,7 +150,3 @@ def _moment_or_none(text: str | None) -> datetime | None:
         return moment(text) if text else None
     except ValueError:  # written by another hand; the next pass puts it right
         return None
-
-
-def _by(size: int, items: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (items[n : n + size] for n in range(0, len(items), size))

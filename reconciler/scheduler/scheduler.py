@@ -13,9 +13,10 @@ from typing import Any
 from uuid import uuid4
 
 from reconciler.errors import StoreUnavailable
-from reconciler.scheduler import entries, scripts, wakes
+from reconciler.scheduler import entries, scripts, taking, wakes
 from reconciler.scheduler.differences import LONGEST_HOLD, Differences, Judge
 from reconciler.scheduler.entries import Advance, Due, Entry, State, Taken, milliseconds, milliseconds_after
+from reconciler.scheduler.hidden import Hidden
 from reconciler.scheduler.redis_link import RedisServiceManager
 from reconciler.scheduler.syncing import Syncing
 
@@ -52,10 +53,11 @@ class SchedulerService:
         self._channel = f"{prefix}schedule:wake"
         self.syncing = Syncing(redis)
         self.differences = Differences(redis)
+        self.hidden = Hidden(redis)
         self.modes = redis.modes
-        self._take = client.register_script(scripts.TAKE)
-        self._advance = client.register_script(scripts.ADVANCE)
-        self._give_back = client.register_script(scripts.GIVE_BACK)
+        self._take = client.register_script(taking.TAKE)
+        self._advance = client.register_script(taking.ADVANCE)
+        self._give_back = client.register_script(taking.GIVE_BACK)
         self._align = client.register_script(scripts.ALIGN)
         self._differing = client.register_script(scripts.DIFFERING)
         self._halt = client.register_script(scripts.HALT)
@@ -88,7 +90,7 @@ class SchedulerService:
     async def advance(self, moves: Sequence[Advance]) -> None:
         """Set what comes next, only where config and instant are still what the runner saw; one round trip."""
         if moves:
-            await self._run(self._advance, [move.row() for move in moves])
+            await self._run(self._advance, [text for move in moves for text in move.row()])
 
     async def give_back(self, due: Sequence[Due], score: datetime | None = None) -> None:
         """Let others see these again, at their old score or at `score`, unless they have changed meanwhile."""
@@ -234,7 +236,7 @@ class SchedulerService:
     async def _write(self, entries: Sequence[Entry], latest: str = "") -> int:
         changed = 0
         for chunk in _chunks(entries):
-            changed += await self._send(self._align, f"[{','.join([entry.packed for entry in chunk])}]", latest)
+            changed += await self._send(self._align, f"[{','.join([entry.packed() for entry in chunk])}]", latest)
         return changed
 
     async def _remove_others(self, ids: Collection[int], gone: Gone | None, judge: Judge | None) -> int:

@@ -25,7 +25,7 @@ def entry(config_id: int, next_run: datetime | None = NOON, **changes: object) -
 def advance(due: Due, **changes: object) -> Advance:
     after = due.next_run + HOUR
     made = Advance(due.config_id, due.queue, due.digest, due.next_run, after, after)
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return made._replace(**changes)
 
 
 async def fill(scheduler: SchedulerService, *entries: Entry) -> str:
