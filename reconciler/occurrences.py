@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import NamedTuple
 
 from reconciler.durations import format_duration
 from reconciler.schedule import Schedule
@@ -46,8 +47,7 @@ class Skip:
     detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fire:
+class Fire(NamedTuple):
     """An instant to run; `trigger` is `schedule`, or `catch_up` where it comes late.
 
     `waits`: it is one of several that are made up for, and takes its turn with the other waiting work instead of
@@ -61,8 +61,7 @@ class Fire:
     start_by: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Every instant up to `through` is decided: these fire, those are skipped; `next_run` is the first one after."""
 
     through: datetime
@@ -84,10 +83,17 @@ def decide(spec: TaskSpec, through: datetime, now: datetime, pauses: Sequence[Pa
     schedule = spec.when()
     if schedule is None:
         return Decision(through, (), (), None)
-    last = _last_due(spec, schedule, through, now)
+    first = schedule.next_after(through)
+    if first is None or wake_at(spec, first) > now:
+        return Decision(through, (), (), first)
+    following = schedule.next_after(first)
+    is_only = following is None or following > now
+    last = first if is_only else _last_due(spec, schedule, through, now)
     if last is None:
-        return Decision(through, (), (), schedule.next_after(through))
+        return Decision(through, (), (), first)
     good, why_not = _made_up_for(spec, schedule, through, last, now, pauses)
+    if is_only and good and not spec.deadline.start:  # nearly always
+        return Decision(last, _fires(spec, good, now), (), following)
     alive = [instant for instant in good if not _is_over(spec, instant, now)] if spec.deadline.start else good
     # Three stretches one after the other: missed, too late to start, and those that fire; pauses cut across them.
     missed_until = good[-1] - TICK if good else last

@@ -12,9 +12,8 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from reconciler.execute.memory import is_of_memory, limited, went_beyond
 from reconciler.execute.output import Recording, recording
@@ -37,8 +36,22 @@ BEYOND_MEMORY = kinds_of(MemoryError())
 UNLIMITED = nullcontext()
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Occurrence(Protocol):
+    """What of an occurrence is kept in its row: a call knows it, and so does whoever owns the occurrence."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def scheduled_for(self) -> datetime: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def trigger(self) -> str: ...
+    @property
+    def revision(self) -> str | None: ...
+
+
+class Call(NamedTuple):
     """One attempt of one occurrence. `timeout` is in seconds, `memory_limit` in bytes; None: no limit.
 
     `last_success` and `last_result` are for who takes a TaskContext. `follow`: somebody reads along from the start.
@@ -60,8 +73,7 @@ class Call:
     follow: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a call. Times are `time.monotonic()`, which all processes of a Linux host share.
 
     `is_started` is false where the function was never called, as for what still queued at a stop. `kinds`: the class
@@ -109,7 +121,7 @@ def execute(task: Task, call: Call, *, record: Recording | None = None) -> Outco
 
 
 def create_execution_record(
-    call: Call,
+    occurrence: Occurrence,
     outcome: Outcome,
     *,
     at: Callable[[float], datetime],
@@ -121,9 +133,9 @@ def create_execution_record(
 ) -> dict[str, Any]:
     """The column values of the one `task_executions` row. `at` turns monotonic time into a UTC moment."""
     return {
-        "name": call.name,
-        "scheduled_for": call.scheduled_for,
-        "task": call.task,
+        "name": occurrence.name,
+        "scheduled_for": occurrence.scheduled_for,
+        "task": occurrence.task,
         "started_at": at(outcome.started_at),
         "finished_at": at(outcome.finished_at),
         "is_success": outcome.is_success,
@@ -131,13 +143,13 @@ def create_execution_record(
         "traceback": outcome.traceback,
         "result": outcome.result,
         "log": outcome.log or None,
-        "attempts": list(attempts),
-        "trigger": call.trigger,
+        "attempts": attempts,
+        "trigger": occurrence.trigger,
         "replays": replays,
         "runner": runner,
         "token": token,
         "digest": digest,
-        "revision": call.revision,
+        "revision": occurrence.revision,
     }
 
 
@@ -151,7 +163,7 @@ def failed(
 
 def stopped(outcome: Outcome, why: str) -> Outcome:
     """What became of a call that was told to stop: failed with `why`, whatever it made of that."""
-    return replace(outcome, is_success=False, error=why, result=None, kinds=(), retry_after=None)
+    return outcome._replace(is_success=False, error=why, result=None, kinds=(), retry_after=None)
 
 
 def timed_out(seconds: float) -> str:
@@ -214,6 +226,7 @@ def _context(task: Task, call: Call, params: dict[str, Any], own: Recording) -> 
         attempt=call.attempt,
         trigger=call.trigger,
         idempotency_key=call.idempotency_key,
+        token=call.id,
         revision=call.revision,
         logger=logging.getLogger(f"task.{call.name}"),
         params=params,
@@ -251,8 +264,7 @@ def _error_of(raised: BaseException, call: Call, mask: Mask) -> str:
 
 
 def _masked(outcome: Outcome, mask: Mask) -> Outcome:
-    return replace(
-        outcome,
+    return outcome._replace(
         error=outcome.error and mask(outcome.error),
         traceback=outcome.traceback and mask(outcome.traceback),
         result=mask.inside(outcome.result),

@@ -66,7 +66,8 @@ class Signs:
 class TaskContext:
     """What a task may ask about its own run: a parameter of this type, or one called `ctx` or `context`.
 
-    `last_success` is the instant of the newest successful run of this spec, `last_result` what that returned.
+    `last_success` is the instant of the newest successful run of this spec, `last_result` what that returned. `token`
+    is this attempt's own; the final row of an occurrence keeps that of its last.
     """
 
     name: str
@@ -80,6 +81,7 @@ class TaskContext:
     params: dict[str, Any] = field(default_factory=dict)
     last_success: datetime | None = None
     last_result: Any = None
+    token: str = ""
     signs: Signs = field(default_factory=Signs, repr=False, compare=False)
 
     def progress(self, fraction: float, text: str = "") -> None:

@@ -24,11 +24,13 @@ class Batch:
     free: dict[bool, int]
     no_slot_until: datetime
     busy: set[str]  # names that are under way here
+    remembered: set[int] = field(default_factory=set)  # ids of configs whose cursors were not asked for
     moves: list[Move] = field(default_factory=list)
     fires: list[Wanted] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)  # of those fires, the ones that start at once if they are won
     skips: list[Skip] = field(default_factory=list)
     items: dict[str, Due] = field(default_factory=dict)
+    rows: dict[str, Sighted] = field(default_factory=dict)  # as the moves were decided from
     advances: dict[str, Advance] = field(default_factory=dict)
     returns: dict[datetime, list[Due]] = field(default_factory=dict)
     crowded: list[Due] = field(default_factory=list)  # for the next look, which follows at once
@@ -45,36 +47,37 @@ def advance_of(item: Due, spec: TaskSpec, decision: Decision) -> Advance:
 
 def wanted_of(row: Sighted, spec: TaskSpec, fire: Fire, has_to_wait: bool) -> Wanted:
     return Wanted(
-        name=row.name,
-        scheduled_for=fire.scheduled_for,
-        task=spec.task,
-        token=uuid4(),
-        queue=spec.queue,
-        priority=spec.priority,
-        trigger=fire.trigger,
-        exclusive=spec.overlap != "allow",
-        turn=fire.turn,
-        start_by=fire.start_by,
-        overlap=spec.overlap,
+        row.name,
+        fire.scheduled_for,
+        spec.task,
+        uuid4(),
+        spec.queue,
+        spec.priority,
+        fire.trigger,
+        spec.overlap != "allow",
+        fire.turn,
+        fire.start_by,
+        spec.overlap,
         waits=has_to_wait or fire.waits,
         is_backlog=fire.waits,
     )
 
 
 def claim_of(row: Sighted, wanted: Wanted) -> Claim:
+    name, scheduled_for, task, token, queue, priority, trigger, exclusive, *_ = wanted
     return Claim(
-        name=wanted.name,
-        scheduled_for=wanted.scheduled_for,
-        task=wanted.task,
-        token=wanted.token,
-        queue=wanted.queue,
-        priority=wanted.priority,
+        name,
+        scheduled_for,
+        task,
+        token,
+        queue,
+        priority,
         attempts=[],
         params=None,
-        trigger=wanted.trigger,
+        trigger=trigger,
         replays=None,
         digest=row.digest,
-        exclusive=wanted.exclusive,
+        exclusive=exclusive,
         started_at=None,
         revision=row.revision,
     )

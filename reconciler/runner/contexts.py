@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import psycopg
 
@@ -59,6 +58,6 @@ class Contexts:
             # One that was cancelled meanwhile is settled, and not there any more.
             if self._running.wanting.pop(call.id, None) is not None:
                 last, result = found.get(call.name, (None, None))
-                ready.append(replace(call, last_success=last, last_result=result))
+                ready.append(call._replace(last_success=last, last_result=result))
         if ready:
             self._submit(ready)

@@ -21,7 +21,7 @@ async def within(seconds: float) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError as error:
-        raise StoreUnavailable(f"stores: no answer within {seconds:.0f} s: check that they are up") from error
+        raise StoreUnavailable(f"stores: no answer within {seconds:g} s: check that they are up") from error
 
 
 def is_passing(error: psycopg.Error) -> bool:

@@ -17,6 +17,7 @@ from reconciler.db import claims, finishing, revisions, waiting
 from reconciler.db.claims import Claim, Returned
 from reconciler.db.link import Link
 from reconciler.errors import ReconcilerError
+from reconciler.failpoints import failpoint
 from reconciler.runner.clock import Clock
 from reconciler.runner.figures import Figures
 from reconciler.runner.running import Run, Running
@@ -56,10 +57,14 @@ class Picker:
         self._unlimited = [queue for queue in queues if queue not in limits]
         # Tasks whose last claim needed a process: of an async one only its spec tells, once the claim is owned.
         self._heavy: set[str] = set()
+        self.is_short_of_slots = False  # something may wait that there was no slot for
         self.is_picking_up = False  # meanwhile PostgreSQL gives out tokens that nobody here knows yet
 
     async def pick_up(self) -> bool:
         """Own and start waiting work that is due; True if there may be more than there were slots for."""
+        if not await waiting.is_any(self._link):
+            self.is_short_of_slots = False
+            return False
         skipped = await waiting.skip(self._link)
         if self._figures:
             self._figures.looked(0, skipped)
@@ -80,16 +85,20 @@ class Picker:
 
     async def _take(self) -> bool:
         """What runs beside others and what needs a process, each as far as there are slots for it."""
-        has_more = False
+        has_more = self.is_short_of_slots = False
         for is_async in (True, False):
             free = {kind: self._running.free(kind) for kind in (True, False)}
             known = self._children.catalogue.items()
             tasks = [name for name, info in known if is_async == (info.is_async and name not in self._heavy)]
             limit = min(BATCH, free[is_async])
-            if tasks and limit > 0:
+            if tasks and limit <= 0:
+                self.is_short_of_slots = True
+            elif tasks:
                 picked = await self._own(tasks, limit)
                 has_more = has_more or len(picked) == limit
+                self.is_short_of_slots = self.is_short_of_slots or has_more
                 if picked:
+                    failpoint("after-pick-up")
                     await self._begin(picked, free)
         return has_more
 

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from uuid import UUID
 
 import psycopg
@@ -61,6 +62,11 @@ class Presence:
         self._cancel = cancel
         self._lease = settings.lease.total_seconds()
         self._beats = Beats(runner_id, link, running.clock, self._lease)
+
+    @property
+    def is_out_of_touch(self) -> bool:
+        """`Beats.is_out_of_touch`."""
+        return self._beats.is_out_of_touch
 
     async def enter(self) -> None:
         """Register and beat for the first time, which sets the clock."""
@@ -118,6 +124,8 @@ class Presence:
         for runner_id in dead:
             async with within(self._lease / 4):
                 await self._take_over(runner_id)
+                with suppress(StoreUnavailable):  # whoever brings Redis back brings it back whole
+                    await decider.show(await runners.queues(self._link, runner_id))
 
     async def _take_over(self, dead: UUID) -> None:
         """Count what a dead runner held as failed attempts, and note its death once nothing is left of it."""

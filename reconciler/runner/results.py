@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -18,6 +17,7 @@ from reconciler.db import finishing
 from reconciler.db.claimrows import Returned
 from reconciler.db.link import Link
 from reconciler.errors import StoreUnavailable
+from reconciler.failpoints import failpoint
 from reconciler.runner.patience import is_passing, within
 
 log = logging.getLogger("reconciler.runner")
@@ -28,8 +28,7 @@ BATCH = 1000
 Hearer = Callable[[Sequence[Mapping[str, Any]]], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """A final row on its way; `is_told`: somebody wants to hear of it."""
 
     token: UUID
@@ -74,8 +73,10 @@ class Results:
         """Write everything that has arrived; an error (StoreUnavailable, psycopg's) leaves what is not written."""
         while self._waiting:
             batch = _batch(self._waiting[:BATCH])
+            failpoint("before-finish")
             async with within(patience):
                 written = await _write(link, batch)
+            failpoint("after-finish")
             done = set(map(id, batch))
             self._waiting = [result for result in self._waiting if id(result) not in done]
             self._tell(written)

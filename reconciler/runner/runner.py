@@ -8,6 +8,7 @@ several in `presence`; whoever looks at what runs in `attending`.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import socket
@@ -46,6 +47,8 @@ from reconciler.settings import RunnerSettings
 log = logging.getLogger("reconciler.runner")
 
 IDLE = 1.0
+# Seconds: where nothing is known to wait, a result is no reason to ask for waiting work again at once.
+BETWEEN_PICK_UPS = 0.02
 RETRY = 0.5
 FLUSH = 2.0
 STOPPED = "the runner was stopped before it finished"
@@ -93,13 +96,7 @@ class Runner:
         self.children = self._made_children(directory, modules, environ)
         self._contexts = Contexts(self._side_link, self.running, self.children.submit)
         self._presence = Presence(
-            self.id,
-            self._beat_link,
-            settings,
-            self.running,
-            self.children,
-            outages=self._outages,
-            cancel=self._cancel,
+            self.id, self._beat_link, settings, self.running, self.children, outages=self._outages, cancel=self._cancel
         )
         self._watchdog = Watchdog(lambda: self._ticked, max(self._lease, self._lease / 2 + 2 * UNWINDING))
         self._decider = Decider(
@@ -152,6 +149,7 @@ class Runner:
         finally:
             self._watchdog.stop()
             await _cancelled([*taking, stopped])
+            await self._decider.let_go()
             self.running.settle([(call_id, failed(STOPPED, is_started=False)) for call_id in self.running.wanting])
             await self.children.stop(self.settings.shutdown_grace.total_seconds(), STOPPED)
             await _cancelled(keeping)
@@ -176,6 +174,7 @@ class Runner:
             await self._close_links()
             raise
         self._ticked = time.monotonic()
+        gc.freeze()  # what has been read stays: a full collection among so many specs takes longer than a start may
         self._watchdog.start()
 
     def _taking(self) -> list[Coroutine[Any, Any, None]]:
@@ -199,7 +198,7 @@ class Runner:
 
     async def _control(self) -> None:
         """Look after look; a store that is away makes it wait, and nothing fires meanwhile."""
-        away, back, pick_up_at = "", "", 0.0
+        away, back, pick_up_at, picked_up_at = "", "", 0.0, 0.0
         while True:
             try:
                 async with self._step():
@@ -207,7 +206,8 @@ class Runner:
                 if time.monotonic() >= pick_up_at:
                     async with self._step():
                         has_more = await self._decider.pick_up()
-                    pick_up_at = 0.0 if has_more else time.monotonic() + IDLE
+                    picked_up_at = time.monotonic()
+                    pick_up_at = 0.0 if has_more else picked_up_at + IDLE
                 async with self._step():
                     look_at = await self._decider.look()
                 if not pick_up_at:
@@ -221,20 +221,28 @@ class Runner:
                 if str(error) != away:
                     away, back = str(error), "the stores answer"
                     log.warning("%s; nothing fires until it answers", away)
-                look_at = self.clock.now() + timedelta(seconds=RETRY)
+                await self._decider.let_go(self._lease / 4)  # PostgreSQL may answer other runners
+                look_at, pick_up_at = self.clock.now() + timedelta(seconds=RETRY), time.monotonic() + RETRY
             except Exception as error:  # a fault of ours, perhaps with one config: the others go on
                 self._outages.failed("control", f"a look failed: {error!r}")
                 if repr(error) != away:
                     away, back = repr(error), "looking works"
                     log.error("a look failed, and is tried again", exc_info=error)
-                look_at = self.clock.now() + timedelta(seconds=RETRY)
-            if await self._sleep_until(look_at):
-                pick_up_at = 0.0
+                look_at, pick_up_at = self.clock.now() + timedelta(seconds=RETRY), time.monotonic() + RETRY
+            if await self._sleep_until(min(look_at, self.clock.at(pick_up_at))):
+                pause = 0.0 if self._decider.is_short_of_slots else BETWEEN_PICK_UPS
+                pick_up_at = min(pick_up_at, picked_up_at + pause)
 
     @asynccontextmanager
     async def _step(self) -> AsyncIterator[None]:
-        """A step of the control loop: a tick for the watchdog, and an end to its patience."""
+        """A step of the control loop: a tick for the watchdog, and an end to its patience.
+
+        StoreUnavailable for a runner that has not beaten for a whole lease, as after SIGSTOP: what it took on now,
+        another would rightly take over in the same moment.
+        """
         self._ticked = time.monotonic()
+        if self._presence.is_out_of_touch:
+            raise StoreUnavailable("postgresql: this runner has not beaten for a whole lease")
         async with within(self._lease / 4):
             yield
 

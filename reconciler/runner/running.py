@@ -10,9 +10,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from reconciler.attempts import Attempt, Limit, after_failure, begun_at, limit_of
@@ -33,8 +32,7 @@ LINES = 20
 NO_LIMIT = Limit(None)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """One owned occurrence with the spec it was decided by."""
 
     claim: Claim
@@ -61,17 +59,17 @@ class Run:
     def call(self, timeout: float | None = None) -> Call:
         claim, spec = self.claim, self.spec
         return Call(
-            id=str(claim.token),
-            name=claim.name,
-            task=spec.task,
-            params={**spec.params, **(claim.params or {})},
-            scheduled_for=claim.replays or claim.scheduled_for,
-            attempt=self.attempt,
-            trigger=claim.trigger,
-            idempotency_key=f"{claim.name}@{claim.scheduled_for.isoformat()}",
-            revision=claim.revision,
-            timeout=timeout,
-            memory_limit=spec.memory_limit,
+            str(claim.token),
+            claim.name,
+            spec.task,
+            {**spec.params, **claim.params} if claim.params else spec.params,
+            claim.replays or claim.scheduled_for,
+            len(claim.attempts) + 1,
+            claim.trigger,
+            f"{claim.name}@{claim.scheduled_for.isoformat()}",
+            claim.revision,
+            timeout,
+            spec.memory_limit,
             follow=claim.follow,
         )
 
@@ -142,13 +140,16 @@ class Running:
         """Take outcomes in: a final row each, or waiting work where attempts are left or nothing was started."""
         lines = len(outcomes) <= LINES
         for call_id, outcome in outcomes:
-            self.wanting.pop(call_id, None)
-            bound, is_ended = self._bounds.pop(call_id, None), call_id in self._ended
-            self._ended.discard(call_id)
             run = self.runs.pop(call_id, None)
-            if run is not None:
-                self._used[run.is_async] -= 1
-                self.results.add(self._honest(run, _explained(outcome, bound), lines, is_ended))
+            if run is None:
+                continue
+            self._used[run.is_async] -= 1
+            self.wanting.pop(call_id, None)
+            is_ended = call_id in self._ended
+            self._ended.discard(call_id)
+            if bound := self._bounds.pop(call_id, None):
+                outcome = _explained(outcome, bound)
+            self.results.add(self._honest(run, outcome, lines, is_ended))
         if not lines:
             good = sum(outcome.is_success for _, outcome in outcomes)
             log.info("%d runs succeeded, %d failed", good, len(outcomes) - good)
@@ -192,20 +193,22 @@ class Running:
         self, run: Run, outcome: Outcome, say: bool, is_ended: bool, runner: str | None = None
     ) -> Finished | Returned:
         """What becomes of an outcome; `is_ended`: for good. `runner` is who ran it, if it was not this one."""
-        claim, now, runner = run.claim, self.clock.now(), runner or self.runner
+        claim, runner = run.claim, runner or self.runner
         if not outcome.is_started:
-            return Returned(claim.name, claim.scheduled_for, claim.token, now, claim.attempts)
+            return Returned(claim.name, claim.scheduled_for, claim.token, self.clock.now(), claim.attempts)
         again = None
         if not outcome.is_success and not is_ended:
             attempt = run.attempt_at(self.clock.at(outcome.started_at))
-            again = after_failure(run.spec, attempt, now, kinds=outcome.kinds, retry_after=outcome.retry_after)
+            again = after_failure(
+                run.spec, attempt, self.clock.now(), kinds=outcome.kinds, retry_after=outcome.retry_after
+            )
         if say:
             _say(run, outcome, again)
         if again is not None:
             attempts = [*claim.attempts, self._attempt(run, outcome, runner)]
             return Returned(claim.name, claim.scheduled_for, claim.token, again, attempts)
         record = create_execution_record(
-            run.call(),
+            claim,
             outcome,
             at=self.clock.at,
             digest=claim.digest,
@@ -214,7 +217,7 @@ class Running:
             runner=runner,
             token=claim.token,
         )
-        return Finished(claim.token, {**record, "scheduled_for": claim.scheduled_for}, _is_told(run, outcome, is_ended))
+        return Finished(claim.token, record, _is_told(run, outcome, is_ended))
 
     def _attempt(self, run: Run, outcome: Outcome, runner: str) -> dict[str, Any]:
         return {
@@ -233,12 +236,12 @@ def _is_told(run: Run, outcome: Outcome, is_ended: bool) -> bool:
     return outcome.is_success or not (is_ended or run.claim.trigger == "backfill")
 
 
-def _explained(outcome: Outcome, bound: Limit | None) -> Outcome:
+def _explained(outcome: Outcome, bound: Limit) -> Outcome:
     """A time-out that came of the deadline says so."""
-    usual = timed_out(bound.seconds) if bound and bound.seconds is not None else None
-    if bound is None or usual is None or outcome.is_success or not (outcome.error or "").startswith(usual):
+    usual = timed_out(bound.seconds) if bound.seconds is not None else None
+    if usual is None or outcome.is_success or not (outcome.error or "").startswith(usual):
         return outcome
-    return replace(outcome, error=f"{bound.because}{(outcome.error or '').removeprefix(usual)}")
+    return outcome._replace(error=f"{bound.because}{(outcome.error or '').removeprefix(usual)}")
 
 
 def _utc(moment: datetime) -> str:
@@ -246,6 +249,8 @@ def _utc(moment: datetime) -> str:
 
 
 def _say(run: Run, outcome: Outcome, again: datetime | None) -> None:
+    if outcome.is_success and not log.isEnabledFor(logging.INFO):
+        return
     seconds = outcome.finished_at - outcome.started_at
     took = "<1 ms" if seconds < 0.0005 else f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
     if outcome.is_success:

@@ -28,6 +28,7 @@ CATALOGUE = {
     "t.a": SimpleNamespace(is_async=True, schema={}, wants_context=False),
     "t.s": SimpleNamespace(is_async=False, schema={}, wants_context=False),
 }
+Asked = list[str]
 HOURLY = ["@every 1h"]
 MINUTELY = ["@every 1m"]
 
@@ -410,10 +411,11 @@ async def test_a_run_that_holds_the_last_slot_does_not_keep_its_successor_from_b
     await place.add("b", schedule=HOURLY)
     await one.decider.align(["a"])
     await one.turn()
-    [run] = one.running.runs.values()
+    [(call_id, run)] = one.running.runs.items()
     # An hour later: what runs is the run of an hour ago.
     hour = timedelta(hours=1)
-    object.__setattr__(run.claim, "scheduled_for", run.claim.scheduled_for - hour)
+    run = run._replace(claim=run.claim._replace(scheduled_for=run.claim.scheduled_for - hour))
+    one.running.runs[call_id] = run
     await one.link.run("update task_claims set scheduled_for = scheduled_for - interval '1 hour'")
     await one.link.run("update task_cursors set through = through - interval '1 hour' where name = 'a'")
     await one.decider.align()
@@ -424,3 +426,115 @@ async def test_a_run_that_holds_the_last_slot_does_not_keep_its_successor_from_b
     asked = await one.rows("select count(*) from task_claims where cancel_requested is not null")
     assert asked == [(1 if overlap == "replace" else 0,)]
     assert await one.rows("select count(*) from task_claims where name = 'b'") == [(0,)], "that is left for others"
+
+
+async def remembering(place: Place, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> tuple[Station, datetime, Asked]:
+    """A station that decided `a` and remembers its cursor, once it is due again; when, and what it asks from then on."""
+    one = place.station()
+    await place.add("a", schedule=["@every 2s"], missed="latest", down="2 seconds", **fields)
+    await one.decider.align()
+    await one.turn()
+    await one.end()
+    [(_, due_at)] = one.decider._remembered._known.values()
+    async with asyncio.timeout(20):
+        while one.clock.now() < due_at + timedelta(milliseconds=200):
+            await asyncio.sleep(0.02)
+    asked: Asked = []
+    sight, decide = deciding.cursors.sight, deciding.claims.decide
+
+    async def sighted(link: Link, config_ids: Any) -> Any:
+        if link is one.link:
+            asked.append("sight")
+        return await sight(link, config_ids)
+
+    async def decided(link: Link, *rest: Any) -> Any:
+        answer = await decide(link, *rest)
+        if link is one.link:
+            asked.append("moved" if answer.moved else "refused")
+        return answer
+
+    monkeypatch.setattr(deciding.cursors, "sight", sighted)
+    monkeypatch.setattr(deciding.claims, "decide", decided)
+    one.calls.clear()
+    return one, due_at, asked
+
+
+async def test_what_is_remembered_and_is_as_it_was_is_decided_without_asking(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _, asked = await remembering(place, monkeypatch)
+    await one.decider.look()
+    assert asked == ["moved"]
+    assert [call.name for call in one.calls] == ["a"]
+
+
+async def test_a_cursor_that_another_runner_moved_is_seen_again_in_the_same_look(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*_: Any) -> int:
+        return 0
+
+    one, due_at, asked = await remembering(place, monkeypatch)
+    two = place.station()
+    await two.decider.align()
+    with monkeypatch.context() as patch:  # it dies before it tells Redis what comes next
+        patch.setattr(place.scheduler, "advance", lost)
+        await two.decider.look()
+    assert len(two.calls) == 1
+    await two.end()
+    await one.decider.show(["default"])
+    await one.decider.look()
+    assert asked[:2] == ["refused", "sight"]
+    rows = await one.rows("select scheduled_for from task_executions union all select scheduled_for from task_claims")
+    assert len(rows) == len(set(rows))
+    assert [(due_at,)] == [row for row in rows if row == (due_at,)]
+    [status] = (await place.scheduler.status(await deciding.cursors.ids_of(one.link, ["a"]))).values()
+    assert status["next_run"] > due_at
+
+
+async def test_a_pause_that_began_and_ended_in_between_is_seen_in_the_same_look_and_nothing_fires_in_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, due_at, asked = await remembering(place, monkeypatch)
+    around = timedelta(milliseconds=100)
+    await one.link.run(
+        "insert into task_overrides (name, kind, actor, created_at, ended_at) values ('a', 'pause', 'ada', %s, %s)",
+        [due_at - around, due_at + around],
+    )
+    await one.decider.look()
+    assert asked[:3] == ["refused", "sight", "moved"]
+    assert [run.claim.scheduled_for for run in one.running.runs.values() if run.claim.scheduled_for <= due_at] == []
+    assert await one.rows("select first, last, reason from task_skips") == [(due_at, due_at, "paused")]
+
+
+async def test_a_commit_in_between_that_left_the_spec_as_it_was_is_what_the_run_is_told_of(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _, asked = await remembering(place, monkeypatch)
+    await one.link.run("update task_configs set revision = 'def'")
+    await one.decider.look()
+    assert asked == ["refused", "sight", "moved"]
+    assert [run.claim.revision for run in one.running.runs.values()] == ["def"]
+
+
+async def test_a_commit_in_between_that_changed_the_spec_is_aligned_in_the_same_look_and_decided_by_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _, asked = await remembering(place, monkeypatch)
+    spec = TaskSpec.from_document({"name": "a", "task": "t.a", "schedule": ["@every 1s"], "params": {"n": 2}})
+    values = [Jsonb(spec.document()), spec.digest]
+    await one.link.run("update task_configs set spec = %s, digest = %s", values)
+    await one.link.run(
+        "insert into task_revisions (source, path, name, spec, digest, sync_id)"
+        " values ('default', 'a.yaml', 'a', %s, %s, 2)",
+        values,
+    )
+    await one.decider.look()
+    assert asked[:2] == ["refused", "sight"]
+    assert one.calls == []
+    [status] = (await place.scheduler.status(await deciding.cursors.ids_of(one.link, ["a"]))).values()
+    assert status["digest"] == spec.digest
+    async with asyncio.timeout(20):
+        while not one.running.runs:
+            await one.decider.look()
+    assert {run.claim.digest for run in one.running.runs.values()} == {spec.digest}

@@ -22,6 +22,7 @@ from reconciler.db.link import UNWIND, Link
 from reconciler.errors import StoreUnavailable
 from reconciler.execute import Call, Outcome
 from reconciler.runner import Runner, deciding
+from reconciler.runner import runner as control
 from reconciler.runner.beating import STANDSTILL
 from reconciler.runner.clock import Clock
 from reconciler.runner.deciding import Decider
@@ -174,6 +175,42 @@ async def test_what_was_taken_when_postgresql_went_away_is_looked_at_as_soon_as_
     await part.until_submitted("a", seconds=3)
 
 
+async def test_what_a_runner_had_taken_that_stops_is_looked_at_at_once(
+    part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(*_: Any) -> Any:
+        is_asked.set()
+        await asyncio.sleep(60)
+
+    is_asked = asyncio.Event()
+    await part.config("a", schedule=["@every 1h"])
+    await part.decider.align()
+    with monkeypatch.context() as patch:
+        patch.setattr(deciding.cursors, "sight", hangs)
+        look = asyncio.ensure_future(part.decider.look())
+        await is_asked.wait()
+        look.cancel()
+        await asyncio.wait([look])
+        await part.decider.let_go()
+    await part.until_submitted("a", seconds=3)
+
+
+@pytest.mark.parametrize("queues", [["default"], ["other", "default"], ["other"]])
+async def test_what_a_runner_had_taken_that_died_is_looked_at_when_that_is_noted(
+    part: Part, scheduler: SchedulerService, queues: list[str]
+) -> None:
+    await part.config("a", schedule=["@every 1h"])
+    await part.decider.align()
+    now, epoch = datetime.now(UTC), await scheduler.epoch()
+    taken = await scheduler.take(["default"], now, 10, timedelta(seconds=10), epoch or "")
+    assert len(taken.due) == 1
+    await part.decider.look()
+    assert part.submitted == []
+    await part.decider.show(queues)
+    await part.decider.look()
+    assert len(part.submitted) == ("default" in queues)
+
+
 async def test_a_config_that_cannot_be_decided_stops_no_other(
     part: Part, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -255,6 +292,15 @@ async def test_a_beat_tells_what_was_lost_and_who_owns_without_being_there(part:
     assert (beat.lost, beat.others) == ({lost}, {nobody: (-1, 3.0)})
 
 
+async def test_to_register_again_is_a_beat(part: Part) -> None:
+    other = uuid4()
+    for id_ in (ME, other):
+        await runners.register(part.link, id_, host="h", pid=1, queues=["default"], tasks={}, lease=3)
+    seen = (await runners.beat(part.link, other, [])).others[ME]
+    await runners.register(part.link, ME, host="h", pid=1, queues=["default"], tasks={}, lease=3)
+    assert (await runners.beat(part.link, other, [])).others[ME] == (seen[0] + 1, 3.0)
+
+
 async def test_who_leaves_hands_back_without_an_attempt_what_it_won_without_knowing(part: Part) -> None:
     await runners.register(part.link, ME, host="h", pid=1, queues=["default"], tasks={}, lease=3)
     await part.config("a")
@@ -291,6 +337,77 @@ async def until(condition: Callable[[], object], seconds: float = 20) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)
+
+
+class Steps:
+    """What a control loop had its decider do; a look raises `error` where there is one."""
+
+    is_short_of_slots = False
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.done: list[str] = []
+        self.error = error
+
+    async def settle_uncertain(self) -> None:
+        self.done.append("settle")
+        if self.error:
+            raise self.error
+
+    async def pick_up(self) -> bool:
+        self.done.append("pick up")
+        return False
+
+    async def look(self) -> datetime:
+        self.done.append("look")
+        return datetime.now(UTC) + timedelta(hours=1)
+
+    async def let_go(self, seconds: float) -> None:
+        self.done.append("let go")
+
+
+async def test_a_runner_that_has_not_beaten_for_a_whole_lease_takes_nothing_before_it_beats(
+    database_url: str, redis: RedisServiceManager, tmp_path: Path
+) -> None:
+    one, steps = runner(database_url, redis, tmp_path), Steps()
+    one._decider = steps  # type: ignore[assignment]
+    one._presence._beats._last -= one._lease
+    control_loop = asyncio.create_task(one._control())
+    await until(lambda: len(steps.done) >= 2)
+    assert set(steps.done) == {"let go"}
+    await one._presence.enter()
+    await until(lambda: "look" in steps.done)
+    control_loop.cancel()
+    await asyncio.wait([control_loop])
+    await one._close_links()
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("postgresql: away"), RuntimeError("a fault of ours")])
+async def test_a_look_that_fails_at_once_with_a_pick_up_due_rests_before_the_next(
+    database_url: str,
+    redis: RedisServiceManager,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    one, steps, rests, noon = runner(database_url, redis, tmp_path), Steps(error), [], datetime(2026, 1, 1, tzinfo=UTC)
+
+    async def rest(moment: datetime) -> bool:
+        rests.append((moment - noon).total_seconds())
+        await asyncio.sleep(0)
+        return False
+
+    # Time stands still: what it asks for is what it would rest.
+    monkeypatch.setattr(control, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+    one.clock = SimpleNamespace(  # type: ignore[assignment]
+        now=lambda: noon, at=lambda moment: noon + timedelta(seconds=moment - 1000)
+    )
+    monkeypatch.setattr(one, "_sleep_until", rest)
+    one._decider = steps  # type: ignore[assignment]
+    control_loop = asyncio.create_task(one._control())
+    await until(lambda: len(rests) >= 3)
+    control_loop.cancel()
+    await asyncio.wait([control_loop])
+    assert set(rests) == {control.RETRY}
 
 
 async def test_a_run_that_another_has_taken_over_is_cancelled_and_writes_nothing(

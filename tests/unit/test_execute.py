@@ -74,6 +74,7 @@ def test_the_context_tells_a_task_about_its_run() -> None:
         "attempt": 2,
         "trigger": "manual",
         "idempotency_key": "nightly@x",
+        "token": "id",
         "revision": "abc",
         "logger": None,
         "params": {"region": "eu"},
