@@ -82,6 +82,15 @@ def test_every_test_that_the_semantics_name_exists() -> None:
         assert not test or f"def {test}(" in code, f"{path}::{test}"
 
 
+def test_every_test_that_the_table_of_faults_names_exists() -> None:
+    """A name belongs to the file that was linked last."""
+    code, count = "", 0
+    for path, test in re.findall(r"\]\(\.\./(tests/[\w/]+\.py)\)|`(test_\w+)`", text_of("docs/reliability.md")):
+        code, count = ((ROOT / path).read_text(encoding="utf-8"), count) if path else (code, count + 1)
+        assert path or f"def {test}(" in code, test
+    assert count > 30
+
+
 def test_every_table_is_in_the_table_of_tables() -> None:
     section = text_of("docs/architecture.md").partition("\n## Tables\n")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(metadata.tables)
