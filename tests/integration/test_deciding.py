@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg.types.json import Jsonb
 
-from reconciler.db import byhand, runners, waiting
+from reconciler.db import byhand, claims, cursors, runners, waiting
 from reconciler.db.link import Link
 from reconciler.execute import Call, Outcome, failed
 from reconciler.occurrences import wake_at
@@ -429,7 +429,7 @@ async def test_a_run_that_holds_the_last_slot_does_not_keep_its_successor_from_b
 
 
 async def remembering(place: Place, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> tuple[Station, datetime, Asked]:
-    """A station that decided `a` and remembers its cursor, once it is due again; when, and what it asks from then on."""
+    """A station that decided `a` and remembers its cursor; when it came due again, and what it asks from then on."""
     one = place.station()
     await place.add("a", schedule=["@every 2s"], missed="latest", down="2 seconds", **fields)
     await one.decider.align()
@@ -440,7 +440,7 @@ async def remembering(place: Place, monkeypatch: pytest.MonkeyPatch, **fields: A
         while one.clock.now() < due_at + timedelta(milliseconds=200):
             await asyncio.sleep(0.02)
     asked: Asked = []
-    sight, decide = deciding.cursors.sight, deciding.claims.decide
+    sight, decide = cursors.sight, claims.decide
 
     async def sighted(link: Link, config_ids: Any) -> Any:
         if link is one.link:
@@ -454,7 +454,7 @@ async def remembering(place: Place, monkeypatch: pytest.MonkeyPatch, **fields: A
         return answer
 
     monkeypatch.setattr(deciding.cursors, "sight", sighted)
-    monkeypatch.setattr(deciding.claims, "decide", decided)
+    monkeypatch.setattr(claims, "decide", decided)
     one.calls.clear()
     return one, due_at, asked
 
@@ -488,7 +488,7 @@ async def test_a_cursor_that_another_runner_moved_is_seen_again_in_the_same_look
     rows = await one.rows("select scheduled_for from task_executions union all select scheduled_for from task_claims")
     assert len(rows) == len(set(rows))
     assert [(due_at,)] == [row for row in rows if row == (due_at,)]
-    [status] = (await place.scheduler.status(await deciding.cursors.ids_of(one.link, ["a"]))).values()
+    [status] = (await place.scheduler.status(await cursors.ids_of(one.link, ["a"]))).values()
     assert status["next_run"] > due_at
 
 
@@ -532,7 +532,7 @@ async def test_a_commit_in_between_that_changed_the_spec_is_aligned_in_the_same_
     await one.decider.look()
     assert asked[:2] == ["refused", "sight"]
     assert one.calls == []
-    [status] = (await place.scheduler.status(await deciding.cursors.ids_of(one.link, ["a"]))).values()
+    [status] = (await place.scheduler.status(await cursors.ids_of(one.link, ["a"]))).values()
     assert status["digest"] == spec.digest
     async with asyncio.timeout(20):
         while not one.running.runs:
