@@ -6,9 +6,11 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 ARGS ?=
 JOBS ?= 3
+FIGURES := .reconciler/figures
+BENCHES ?= floors throughput instant lag sync startup schedule simulate
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-faults lint fmt bench build clean
+.PHONY: help up test test-faults lint fmt bench bench-peers bench-page soak fuzz build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +22,14 @@ test: $(VENV)/.test ## Run the tests, without those that take minutes
 	@exec $(RUN) -m pytest -m "not faults" -n $(JOBS) --dist worksteal --timeout 150 $(ARGS)
 
 test-faults: $(VENV)/.test ## Run the tests that kill real processes
-	@exec $(RUN) -m pytest -m faults $(ARGS)
+	@exec $(RUN) -m pytest -m faults -n $(JOBS) --dist worksteal --timeout $$(( $${RECONCILER_TEST_FAULTS_SECONDS%%.*}+240 )) $(ARGS)
+
+soak: $(VENV)/.test ## Run the service at load for ten minutes, after which nothing may have grown
+	@mkdir -p $(FIGURES) && rm -f $(FIGURES)/soak.jsonl
+	@RECONCILER_BENCH_OUT=$(FIGURES)/soak.jsonl $(RUN) benchmarks/soak.py --samples $(FIGURES)/soak-samples.json $(ARGS)
+
+fuzz: $(VENV)/.fuzz ## Fuzz what reads other people's bytes, for a minute
+	@PYTHONPATH=tests $(RUN) -m fuzzed $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, format and types
 	$(RUN) -m ruff check .
@@ -31,10 +40,17 @@ fmt: $(VENV)/.dev ## Format, and mend what can be mended by itself
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-bench: $(VENV)/.test ## Measure what is promised about speed; a few minutes, a JSON line a case
-	@$(RUN) benchmarks/schedule.py
-	@$(RUN) benchmarks/sync.py $(ARGS)
-	@$(RUN) benchmarks/simulate.py
+bench: $(VENV)/.test ## Measure what is promised about speed: some ten minutes; ARGS=--full for the large sizes too
+	@mkdir -p $(FIGURES) && rm -f $(FIGURES)/bench.jsonl
+	@status=0; for name in machine $(BENCHES); do RECONCILER_BENCH_OUT=$(FIGURES)/bench.jsonl \
+		$(RUN) benchmarks/$$name.py $(ARGS) || status=1; done; exit $$status
+
+bench-peers: $(VENV)/.test ## Measure others at the same work; they are installed apart, under .reconciler/
+	@mkdir -p $(FIGURES) && rm -f $(FIGURES)/peers.jsonl
+	@RECONCILER_BENCH_OUT=$(FIGURES)/peers.jsonl $(RUN) benchmarks/peers/run.py $(ARGS)
+
+bench-page: $(VENV)/.test ## Put what both measured into docs/performance.md and its pictures
+	@$(RUN) benchmarks/pictures.py $(wildcard $(FIGURES)/*.jsonl)
 
 build: $(VENV)/.dev ## Build the wheel and the source archive into dist/
 	rm -rf dist
@@ -53,6 +69,9 @@ $(VENV)/.up: pyproject.toml $(VENV)/.made
 
 $(VENV)/.test: pyproject.toml $(VENV)/.made
 	$(call INSTALL,[embedded$(comma)test])
+
+$(VENV)/.fuzz: pyproject.toml $(VENV)/.made
+	$(call INSTALL,[test$(comma)fuzz])
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.made
 	$(call INSTALL,[dev])

@@ -70,10 +70,11 @@ class Explaining:
     def __init__(self, link: Link) -> None:
         self.link = link
 
-    async def run(self, statement: str, params: Params = None) -> list[tuple[Any, ...]]:
+    async def run(self, statement: str, params: Params = None, *, by_index: bool = False) -> list[tuple[Any, ...]]:
         explained = f"explain (analyze, costs off, timing off, summary on) {statement}"
-        print("\n".join(line for (line,) in await self.link.run(explained, params)), "\n", flush=True)
-        return [] if WRITES.search(statement) else await self.link.run(statement, params)
+        lines = await self.link.run(explained, params, by_index=by_index)
+        print("\n".join(line for (line,) in lines), "\n", flush=True)
+        return [] if WRITES.search(statement) else await self.link.run(statement, params, by_index=by_index)
 
     @asynccontextmanager
     async def transaction(self, **options: Any) -> AsyncIterator[Explaining]:

@@ -6,13 +6,13 @@ to instant; croniter is given naive local times, and so knows no clock changes.
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from croniter import croniter
+from measuring import report
 
 from reconciler.schedule import Schedule
 
@@ -29,8 +29,7 @@ def main() -> None:
             ours.append(rate(of_schedule(expression), COUNT))
             theirs.append(rate(of_croniter(expression), COUNT // 10))
         mine, other = statistics.median(ours), statistics.median(theirs)
-        line = {"case": f"next_after {expression}", "per_s": round(mine), "croniter_per_s": round(other)}
-        print(json.dumps({**line, "ratio": round(mine / other, 1)}), flush=True)
+        report(f"schedule: next_after {expression}", COUNT, per_s=mine, croniter_per_s=other, ratio=mine / other)
 
 
 def of_schedule(expression: str) -> Callable[[], object]:

@@ -6,7 +6,6 @@ One JSON line a case: seconds of the process, of three the median, and its peak 
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -14,6 +13,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from measuring import report
 
 ASYNC = "from reconciler.registry import task\n\n\n@task\nasync def work() -> None: ...\n"
 SYNC = ASYNC.replace("async ", "")
@@ -31,8 +32,7 @@ def main(sizes: list[int]) -> None:
                 generate(Path(name), size, schedule, tasks)
                 runs = [timed(Path(name)) for _ in range(3)]
             seconds, memory = statistics.median(run[0] for run in runs), max(run[1] for run in runs)
-            line = {"case": case, "n": size, "fires": size * 168, "seconds": round(seconds, 2), "rss_mb": round(memory)}
-            print(json.dumps(line), flush=True)
+            report(f"simulate: {case}", size, fires=size * 168, seconds=seconds, rss_mb=memory)
 
 
 def generate(project: Path, size: int, schedule: str, tasks: str) -> None:
@@ -59,4 +59,4 @@ def timed(project: Path) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    main([int(text) for text in sys.argv[1:]] or [1000])
+    main([int(word) for word in sys.argv[1:] if word.isdecimal()] or [1000])
