@@ -1,4 +1,4 @@
-"""Bars as SVG: small, the same for the same figures, readable on a dark page as well as on a light one.
+"""Bars and lines as SVG: small, the same for the same figures, readable on a dark page as well as on a light one.
 
 It knows nothing of what is measured.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 WIDTH, LABELS, VALUES = 840, 340, 110
-BAR, GAP, TOP, FOOT = 16, 8, 52, 44
+BAR, GAP, TOP, FOOT, STRIP = 16, 8, 52, 44, 48
 OWN, OTHER, LIMIT, GRID, INK = "#1d4ed8", "#9ca3af", "#b45309", "#e5e7eb", "#374151"
 
 
@@ -96,3 +96,29 @@ def _line(x: float, bottom: float, style: str) -> str:
 
 def _text(x: float, y: float, words: str, style: str = "") -> str:
     return f'<text x="{round(x, 1)}" y="{y}"{" " * bool(style)}{style}>{escape(words)}</text>'
+
+
+def lines(title: str, unit: str, rows: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> str:
+    """One strip a quantity over the same time, each from nothing to a little above its most; `unit` is that of time."""
+    end = max(at for _, points in rows for at, _ in points)
+    bottom = TOP + len(rows) * STRIP
+    box = f'viewBox="0 0 {WIDTH} {bottom + FOOT}" width="{WIDTH}" height="{bottom + FOOT}"'
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" {box} font-family="sans-serif" font-size="12" fill="{INK}">',
+        f"<title>{escape(title)}</title>",
+        f'<rect width="{WIDTH}" height="{bottom + FOOT}" fill="#fff"/>',
+        _text(12, 22, title, 'font-size="14" font-weight="bold"'),
+    ]
+    axis = axis_for([end])
+    for tick in axis.ticks:
+        parts.append(_line(axis.place(tick), bottom, f'stroke="{GRID}"'))
+        parts.append(_text(axis.place(tick), bottom + 14, f"{tick:,g}", 'text-anchor="middle"'))
+    for number, (label, points) in enumerate(rows):
+        foot, most = TOP + (number + 1) * STRIP, max(value for _, value in points) or 1.0
+        places = (f"{axis.place(at)},{round(foot - (STRIP - GAP) * value / most / 1.1, 1)}" for at, value in points)
+        parts.append(_text(LABELS - 8, foot - STRIP // 2 + 4, label, 'text-anchor="end"'))
+        parts.append(f'<line x1="{LABELS}" x2="{axis.place(end)}" y1="{foot}" y2="{foot}" stroke="{GRID}"/>')
+        parts.append(f'<polyline points="{" ".join(places)}" fill="none" stroke="{OWN}"/>')
+        parts.append(_text(axis.place(end) + 6, foot - STRIP // 2 + 4, f"{points[-1][1]:,g} at the end"))
+    parts.append(_text((LABELS + WIDTH - VALUES) / 2, bottom + FOOT - 10, unit, 'text-anchor="middle"'))
+    return "\n".join([*parts, "</svg>", ""])

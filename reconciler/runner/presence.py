@@ -136,6 +136,8 @@ class Presence:
             return
         specs = await load_specs(self._link, [(claim.name, claim.digest) for claim in left])
         place = await runners.place(self._link, dead)
+        if self._beats.is_out_of_touch:  # stopped meanwhile, as by SIGSTOP: what was dead may be back
+            return
         fresh = [claim for claim in left if claim.token not in held]
         if fresh:
             log.warning("runner %s is dead; %d occurrences of it are handed back", place, len(fresh))

@@ -301,4 +301,4 @@ def test_the_short_cut_says_what_the_rule_says(missed: str, deadline: dict[str, 
     if alone is not None:
         decision = decide(of, BEGIN - MINUTE, now)
         [fire] = decision.fires
-        assert (replace(fire, turn=0), decision.skips, decision.through) == (alone, (), BEGIN)
+        assert (fire._replace(turn=0), decision.skips, decision.through) == (alone, (), BEGIN)
