@@ -49,16 +49,7 @@ def bars(title: str, unit: str, rows: Sequence[Bar], *, limit: tuple[str, float]
     bottom = TOP + len(rows) * (BAR + GAP)
     height = bottom + FOOT
     unit += ", logarithmic" if axis.is_log else ""
-    box = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {box} font-family="sans-serif" font-size="12" fill="{INK}">',
-        f"<title>{escape(title)}</title>",
-        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
-        _text(12, 22, title, 'font-size="14" font-weight="bold"'),
-    ]
-    for tick in axis.ticks:
-        parts.append(_line(axis.place(tick), bottom, f'stroke="{GRID}"'))
-        parts.append(_text(axis.place(tick), bottom + 14, f"{tick:,g}", 'text-anchor="middle"'))
+    parts = _begun(title, axis, bottom)
     for number, row in enumerate(rows):
         parts += _bar(row, TOP + GAP // 2 + number * (BAR + GAP), axis)
     if limit:
@@ -78,6 +69,22 @@ def axis_for(values: Sequence[float]) -> Axis:
     step = 10.0 ** math.floor(math.log10(high / 2))
     step = next(step * factor for factor in (1, 2, 5, 10) if high / (step * factor) <= 5)
     return Axis(0, tuple(round(step * number, 9) for number in range(math.ceil(high / step) + 1)))
+
+
+def _begun(title: str, axis: Axis, bottom: float) -> list[str]:
+    """A white sheet with the title and the lines of the axis, down to `bottom`."""
+    height = bottom + FOOT
+    box = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" {box} font-family="sans-serif" font-size="12" fill="{INK}">',
+        f"<title>{escape(title)}</title>",
+        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
+        _text(12, 22, title, 'font-size="14" font-weight="bold"'),
+    ]
+    for tick in axis.ticks:
+        parts.append(_line(axis.place(tick), bottom, f'stroke="{GRID}"'))
+        parts.append(_text(axis.place(tick), bottom + 14, f"{tick:,g}", 'text-anchor="middle"'))
+    return parts
 
 
 def _bar(row: Bar, top: float, axis: Axis) -> list[str]:
@@ -102,17 +109,8 @@ def lines(title: str, unit: str, rows: Sequence[tuple[str, Sequence[tuple[float,
     """One strip a quantity over the same time, each from nothing to a little above its most; `unit` is that of time."""
     end = max(at for _, points in rows for at, _ in points)
     bottom = TOP + len(rows) * STRIP
-    box = f'viewBox="0 0 {WIDTH} {bottom + FOOT}" width="{WIDTH}" height="{bottom + FOOT}"'
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {box} font-family="sans-serif" font-size="12" fill="{INK}">',
-        f"<title>{escape(title)}</title>",
-        f'<rect width="{WIDTH}" height="{bottom + FOOT}" fill="#fff"/>',
-        _text(12, 22, title, 'font-size="14" font-weight="bold"'),
-    ]
     axis = axis_for([end])
-    for tick in axis.ticks:
-        parts.append(_line(axis.place(tick), bottom, f'stroke="{GRID}"'))
-        parts.append(_text(axis.place(tick), bottom + 14, f"{tick:,g}", 'text-anchor="middle"'))
+    parts = _begun(title, axis, bottom)
     for number, (label, points) in enumerate(rows):
         foot, most = TOP + (number + 1) * STRIP, max(value for _, value in points) or 1.0
         places = (f"{axis.place(at)},{round(foot - (STRIP - GAP) * value / most / 1.1, 1)}" for at, value in points)
