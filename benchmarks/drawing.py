@@ -106,7 +106,7 @@ def _text(x: float, y: float, words: str, style: str = "") -> str:
 
 
 def lines(title: str, unit: str, rows: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> str:
-    """One strip a quantity over the same time, each from nothing to a little above its most; `unit` is that of time."""
+    """One strip a quantity over the same time, each from nothing to a little above its most, with its last value; `unit`: of time."""
     end = max(at for _, points in rows for at, _ in points)
     bottom = TOP + len(rows) * STRIP
     axis = axis_for([end])
@@ -117,6 +117,6 @@ def lines(title: str, unit: str, rows: Sequence[tuple[str, Sequence[tuple[float,
         parts.append(_text(LABELS - 8, foot - STRIP // 2 + 4, label, 'text-anchor="end"'))
         parts.append(f'<line x1="{LABELS}" x2="{axis.place(end)}" y1="{foot}" y2="{foot}" stroke="{GRID}"/>')
         parts.append(f'<polyline points="{" ".join(places)}" fill="none" stroke="{OWN}"/>')
-        parts.append(_text(axis.place(end) + 6, foot - STRIP // 2 + 4, f"{points[-1][1]:,g} at the end"))
+        parts.append(_text(axis.place(end) + 6, foot - STRIP // 2 + 4, f"{round(points[-1][1], 1):,g}"))
     parts.append(_text((LABELS + WIDTH - VALUES) / 2, bottom + FOOT - 10, unit, 'text-anchor="middle"'))
     return "\n".join([*parts, "</svg>", ""])

@@ -55,7 +55,7 @@ ENQUEUED = (
         before="python with_reconciler.py once {count}",
         rows=EXECUTIONS,
         waits_for_instant=True,
-        note="N names due at one instant, each decided once, each row committed; one runner, default settings",
+        note="N names due at one instant, each decided once, each row committed; one runner, concurrency 1000",
     ),
     Setup(
         "celery",
