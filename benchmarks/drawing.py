@@ -106,7 +106,7 @@ def _text(x: float, y: float, words: str, style: str = "") -> str:
 
 
 def lines(title: str, unit: str, rows: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> str:
-    """One strip a quantity over the same time, each from nothing to a little above its most, with its last value; `unit`: of time."""
+    """One strip a quantity over the same time, from nothing to a little above its most, its last value behind it."""
     end = max(at for _, points in rows for at, _ in points)
     bottom = TOP + len(rows) * STRIP
     axis = axis_for([end])
