@@ -6,6 +6,7 @@ started them.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -312,9 +313,9 @@ def can_mount() -> bool:
 
 def _children(pid: int) -> list[int]:
     found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+    for path in glob.glob(f"/proc/{pid}/task/*/children"):  # noqa: PTH207 (a process may end meanwhile)
         with suppress(OSError):
-            found += [int(word) for word in path.read_text().split()]
+            found += [int(word) for word in Path(path).read_text().split()]
     return found
 
 
