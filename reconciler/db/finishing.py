@@ -103,7 +103,13 @@ returning b.token
 
 OWNED = "select c.token from task_claims c where c.token = any(%(tokens)s::uuid[]) and c.runner_id = %(runner)s"
 
-OF_RUNNER = f"select {COLUMNS} from task_claims c where c.runner_id = %(runner)s order by c.name, c.scheduled_for"
+OF_RUNNER = f"""
+select {COLUMNS} from task_claims c
+where c.runner_id = %(runner)s
+  and (%(seen)s::int8 is null or not exists (
+    select from runners r where r.id = %(runner)s and r.ended_at is null and r.beat <> %(seen)s::int8))
+order by c.name, c.scheduled_for
+"""
 
 # Nobody touches a claim under way so often that it is missed each time.
 ROUNDS = 10
@@ -135,6 +141,6 @@ async def owned(link: Link, runner_id: UUID, tokens: Iterable[UUID]) -> set[UUID
     return {token for (token,) in await link.run(OWNED, {"runner": runner_id, "tokens": list(tokens)})}
 
 
-async def of_runner(link: Link, runner_id: UUID) -> list[Claim]:
-    """Everything that a runner owns."""
-    return [Claim(*row) for row in await link.run(OF_RUNNER, {"runner": runner_id})]
+async def of_runner(link: Link, runner_id: UUID, seen: int | None = None) -> list[Claim]:
+    """Everything that a runner owns; nothing where its beat is another than `seen` by now: then it lives."""
+    return [Claim(*row) for row in await link.run(OF_RUNNER, {"runner": runner_id, "seen": seen})]

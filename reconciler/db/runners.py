@@ -76,7 +76,8 @@ where id = %(id)s and ended_at is null
 
 DIED = """
 update runners set ended_at = clock_timestamp(), ending = 'died'
-where id = %(id)s and ended_at is null and not exists (select from task_claims where runner_id = %(id)s)
+where id = %(id)s and ended_at is null and (%(seen)s::int8 is null or beat = %(seen)s::int8)
+  and not exists (select from task_claims where runner_id = %(id)s)
 """
 
 PLACE = "select host || ':' || pid from runners where id = %(id)s"
@@ -171,9 +172,9 @@ async def leave(link: Link, runner_id: UUID) -> None:
     await link.run(LEAVE, {"id": runner_id})
 
 
-async def note_death(link: Link, runner_id: UUID) -> None:
-    """Note the death of a runner that owns nothing any more."""
-    await link.run(DIED, {"id": runner_id})
+async def note_death(link: Link, runner_id: UUID, seen: int | None = None) -> None:
+    """Note the death of a runner that owns nothing any more, unless its beat is another than `seen` by now."""
+    await link.run(DIED, {"id": runner_id, "seen": seen})
 
 
 async def place(link: Link, runner_id: UUID) -> str:

@@ -68,7 +68,7 @@ class Beats:
         self._last = asked
         if beat.returned:
             log.warning("%d claims of this runner had been won without its knowing; handed back", beat.returned)
-        return beat, self._witness.see(beat.others, answered)
+        return beat, self._witness.see(beat.others, asked, answered)
 
     def _tell_if_behind(self, server_now: datetime) -> None:
         """Say so, once, when the server's clock was set back: what is decided by then stays decided."""

@@ -16,13 +16,17 @@ class Witness:
     def __init__(self) -> None:
         self._since: dict[UUID, tuple[int, float]] = {}
 
-    def see(self, beats: Mapping[UUID, tuple[int, float]], monotonic: float) -> list[UUID]:
-        """Take in everybody's (beat, lease in seconds); returns those that have stood still for their lease."""
+    def see(self, beats: Mapping[UUID, tuple[int, float]], asked: float, answered: float) -> list[UUID]:
+        """Take in everybody's (beat, lease in seconds); returns those that have stood still for their lease.
+
+        They were read at some moment between `asked` and `answered`, so a standstill counts from the answer to the
+        first look to the question of the last.
+        """
         before, self._since = self._since, {}
         for runner_id, (beat, _) in beats.items():
-            seen, since = before.get(runner_id, (None, monotonic))
-            self._since[runner_id] = (beat, since if seen == beat else monotonic)
-        return [id_ for id_, (_, lease) in beats.items() if monotonic - self._since[id_][1] >= lease]
+            seen, since = before.get(runner_id, (None, answered))
+            self._since[runner_id] = (beat, since if seen == beat else answered)
+        return [id_ for id_, (_, lease) in beats.items() if asked - self._since[id_][1] >= lease]
 
     def look_failed(self) -> None:
         """Nobody could be seen: every standstill counts from the next look on."""

@@ -123,16 +123,20 @@ class Presence:
             await self._register()
         for runner_id in dead:
             async with within(self._lease / 4):
-                await self._take_over(runner_id)
+                await self._take_over(runner_id, beat.others[runner_id][0])
                 with suppress(StoreUnavailable):  # whoever brings Redis back brings it back whole
                     await decider.show(await runners.queues(self._link, runner_id))
 
-    async def _take_over(self, dead: UUID) -> None:
-        """Count what a dead runner held as failed attempts, and note its death once nothing is left of it."""
+    async def _take_over(self, dead: UUID, seen: int) -> None:
+        """Count what a dead runner held as failed attempts, and note its death once nothing is left of it.
+
+        `seen` is the beat that stood still: should it have moved since, as when this process was stopped in between,
+        the other one lives, and nothing is done.
+        """
         held = self._running.held()
-        left = await finishing.of_runner(self._link, dead)
+        left = await finishing.of_runner(self._link, dead, seen)
         if not left:
-            await runners.note_death(self._link, dead)
+            await runners.note_death(self._link, dead, seen)
             return
         specs = await load_specs(self._link, [(claim.name, claim.digest) for claim in left])
         place = await runners.place(self._link, dead)

@@ -291,6 +291,31 @@ async def test_a_dead_runner_is_forgotten_only_when_it_owns_nothing(link: Link) 
     assert await runners.listing(link) == []
 
 
+async def test_a_runner_whose_beat_has_moved_since_it_was_seen_keeps_what_it_owns_and_its_row(link: Link) -> None:
+    await config(link, "a")
+    await runners.register(link, ME, host="h", pid=1, queues=["default"], tasks={}, lease=30)
+    fire = wanted("a", hour(1))
+    await decide(link, fire, START)
+    seen = (await runners.beat(link, OTHER, [])).others[ME][0]
+    assert [claim.name for claim in await finishing.of_runner(link, ME, seen)] == ["a"]
+    await runners.beat(link, ME, [fire.token])
+    assert await finishing.of_runner(link, ME, seen) == []
+    await finishing.finish(link, [record(fire)])
+    await runners.note_death(link, ME, seen)
+    assert [row.id for row in await runners.listing(link)] == [ME]
+    await runners.note_death(link, ME, seen + 1)
+    assert await runners.listing(link) == []
+
+
+async def test_what_an_unregistered_runner_owns_is_taken_over_until_it_registers(link: Link) -> None:
+    await config(link, "a")
+    await decide(link, wanted("a", hour(1)), START)
+    seen = (await runners.beat(link, OTHER, [])).others[ME][0]
+    assert [claim.name for claim in await finishing.of_runner(link, ME, seen)] == ["a"]
+    await runners.register(link, ME, host="h", pid=1, queues=["default"], tasks={}, lease=30)
+    assert await finishing.of_runner(link, ME, seen) == []
+
+
 async def test_sight_shows_the_cursor_and_the_pauses_after_it(link: Link) -> None:
     await config(link, "a")
     await link.run(

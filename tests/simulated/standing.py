@@ -68,7 +68,10 @@ def leave(db: Database, runner_id: UUID) -> None:
     _end(db, runner_id, "stopped")
 
 
-def note_death(db: Database, runner_id: UUID) -> None:
+def note_death(db: Database, runner_id: UUID, seen: int | None = None) -> None:
+    row = db.tables.runners.get(runner_id)
+    if seen is not None and (row is None or row.beat != seen):
+        return
     if not any(claim.runner_id == runner_id for claim in db.tables.claims.values()):
         _end(db, runner_id, "died")
 

@@ -219,7 +219,10 @@ def owned(db: Database, runner_id: UUID, tokens: Iterable[UUID]) -> set[UUID]:
     return {c.token for c in db.tables.claims.values() if c.runner_id == runner_id and c.token in wanted and c.token}
 
 
-def of_runner(db: Database, runner_id: UUID) -> list[Claim]:
+def of_runner(db: Database, runner_id: UUID, seen: int | None = None) -> list[Claim]:
+    owner = db.tables.runners.get(runner_id)
+    if seen is not None and owner is not None and owner.ended_at is None and owner.beat != seen:
+        return []
     found = [c for c in db.tables.claims.values() if c.runner_id == runner_id]
     return [claim_of(db, c) for c in sorted(found, key=lambda c: c.key)]
 

@@ -241,7 +241,7 @@ class Both:
         tokens = [claim.token for claim in self.model.tables.claims.values() if claim.token]
         runner = self.runner()
         await self.do(finishing.owned, working.owned, runner, [*tokens, self.token()])
-        await self.do(finishing.of_runner, working.of_runner, runner)
+        await self.do(finishing.of_runner, working.of_runner, runner, self.random.choice((None, 0, 1, 2)))
         await self.do(underway.asked, working.asked, runner)
         await self.do(underway.last_successes, working.last_successes, list(NAMES))
         await self.do(configs.keys, standing.keys)
@@ -283,7 +283,7 @@ class Both:
         elif act == "leave":
             await self.do(runners.leave, standing.leave, runner)
         else:
-            await self.do(runners.note_death, standing.note_death, other)
+            await self.do(runners.note_death, standing.note_death, other, self.random.choice((None, 0, 1, 2)))
         await self.do(runners.place, standing.place, runner)
         await self.do(runners.queues, standing.queues, runner)
 
