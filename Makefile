@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 ARGS ?=
-JOBS ?= 3
+JOBS ?= 4
 FIGURES := .reconciler/figures
 BENCHES ?= floors throughput instant lag sync startup schedule simulate
 
