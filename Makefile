@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 ARGS ?=
-JOBS ?= 4
+JOBS ?= 3
 FIGURES := .reconciler/figures
 BENCHES ?= floors throughput instant lag sync startup schedule simulate
 
